@@ -1,0 +1,90 @@
+"""Sphinx configuration. Nothing is fetched, and every warning is an error (see the session `docs` of noxfile.py)."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from sphinx.errors import ExtensionError
+from sphinx.util.nodes import make_refnode
+
+if TYPE_CHECKING:
+    from docutils.nodes import Element, reference
+    from sphinx.addnodes import pending_xref
+    from sphinx.application import Sphinx
+    from sphinx.environment import BuildEnvironment
+
+HERE: Final = Path(__file__).parent
+PACKAGE: Final = "trio_closeevents"
+
+metadata = tomllib.loads((HERE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+project = metadata["name"]
+author = metadata["authors"][0]["name"]
+project_copyright = f"2026, {author}"
+release = version = metadata["version"]
+
+extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+exclude_patterns = ["_build", "_generated"]
+default_role = "code"  # docstrings put names between single backticks
+
+html_theme = "furo"
+html_title = f"{project} {release}"
+html_copy_source = False
+
+autodoc_member_order = "bysource"
+autodoc_typehints_format = "short"
+maximum_signature_line_length = 88
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True  # an attribute in `Attributes:` may be a dataclass field as well
+python_use_unqualified_type_names = True
+
+# What other projects document. There is no network to ask them for their pages.
+nitpick_ignore_regex = [
+    ("py:.*", rf"(?!{PACKAGE}\b)[a-z_][a-z0-9_]*(\..+)?"),  # modules of others, and builtins
+    ("py:class", r"(Any|Awaitable|Callable|Iterable|Iterator|AsyncIterator|AsyncGenerator|Mapping|Sequence|Self|Path)"),
+    ("py:class", r"(AbstractAsyncContextManager|Handler|ProcessRequest|OnClose)"),
+    ("py:class", r"(Enum|IntEnum|StrEnum|SSLContext|TracebackType|Exception|BaseException)"),
+    ("py:.*", rf"{PACKAGE}\._.*"),  # a private name that a signature shows; the public ones are found below
+]
+
+
+def find_public_name(app: Sphinx, env: BuildEnvironment, node: pending_xref, contnode: Element) -> reference | None:
+    """Resolve `_events.CloseEvent`, or a bare `CloseEvent`, to the name that users import."""
+    target = f"{PACKAGE}.{node.get('reftarget', '').rpartition('.')[2]}"
+    entry = env.domains.python_domain.objects.get(target)
+    if node.get("refdomain") != "py" or entry is None:
+        return None
+    return make_refnode(app.builder, node["refdoc"], entry.docname, entry.node_id, contnode, target)
+
+
+def rewrite_fences(app: Sphinx, what: str, name: str, obj: object, options: Any, lines: list[str]) -> None:
+    """Turn the fenced examples of docstrings into code blocks."""
+    text = re.sub(
+        r"^( *)```python\n(.*?)^\1```$",
+        lambda it: f"{it[1]}.. code-block:: python\n\n" + re.sub(r"(?m)^(?=.)", "    ", it[2]),
+        "\n".join(lines),
+        flags=re.MULTILINE | re.DOTALL,
+    )
+    lines[:] = text.split("\n")
+
+
+def write_unreleased(app: Sphinx) -> None:
+    """Write what the news fragments will say at the next release, for the changelog page."""
+    towncrier = [sys.executable, "-m", "towncrier", "build", "--draft", "--version", "Next", "--date", "not released"]
+    done = subprocess.run(towncrier, cwd=HERE.parent, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise ExtensionError(f"towncrier: {done.stderr}")
+    page = HERE / "_generated" / "unreleased.rst"
+    page.parent.mkdir(exist_ok=True)
+    page.write_text(done.stdout, encoding="utf-8")
+
+
+def setup(app: Sphinx) -> None:
+    app.connect("builder-inited", write_unreleased)
+    app.connect("autodoc-process-docstring", rewrite_fences, priority=100)  # before napoleon
+    app.connect("missing-reference", find_public_name)

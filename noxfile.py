@@ -1,0 +1,168 @@
+"""The project's gates. `nox` runs all of them; `nox -l` lists them; CI runs nothing else."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import nox
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "virtualenv"
+nox.options.download_python = "never"
+nox.options.reuse_venv = "yes"  # what a session needs is installed again each time, which costs a second
+
+ROOT: Final = Path(__file__).parent
+PROJECT: Final = nox.project.load_toml(ROOT / "pyproject.toml")
+PYTHONS: Final = nox.project.python_versions(PROJECT)  # the classifiers decide
+SIDE_BY_SIDE: Final = ("-n", "4")  # real sockets mean real limits: most of a test's time is spent waiting
+
+
+def group(name: str) -> list[str]:
+    """Return what the dependency group *name* asks for."""
+    return list(nox.project.dependency_groups(PROJECT, name))
+
+
+@cache
+def probe(candidate: Path) -> tuple[str, str]:
+    """Return the version of the CPython at *candidate* and its own path; two empty strings if it does not run."""
+    if not os.access(candidate, os.X_OK):
+        return "", ""
+    script = "import sys; print(sys.implementation.name, '%d.%d' % sys.version_info[:2], sys.executable)"
+    try:
+        done = subprocess.run(
+            [candidate, "-c", script], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return "", ""
+    name, version, path = done.stdout.strip().split(maxsplit=2) if done.returncode == 0 else ("", "", "")
+    return (version, path) if name == "cpython" else ("", "")
+
+
+def find_python(version: str) -> str | None:
+    """Return the path of a CPython *version* that really runs, or `None`.
+
+    It may be on PATH under its own name, among pyenv's versions (whose shims on PATH may refuse to run), or be what
+    PATH calls Python.
+    """
+    path = [Path(folder) for folder in os.get_exec_path()]
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    candidates = [
+        *(folder / f"python{version}" for folder in path),
+        *(folder / "bin" / "python3" for folder in sorted(pyenv.glob(f"versions/{version}.*"), reverse=True)),
+        *(folder / name for folder in path for name in ("python3", "python")),
+    ]
+    return next((found for it in candidates for seen, found in [probe(it)] if seen == version), None)
+
+
+INTERPRETERS: Final = {version: find_python(version) for version in PYTHONS}
+
+# Measuring coverage costs as much again as the tests. No line here is for one Python only: one run tells.
+MEASURED: Final = next((version for version, path in INTERPRETERS.items() if path is not None), None)
+
+
+def coverage_folder(session: nox.Session) -> Path:
+    """Return the folder that keeps the coverage data between sessions."""
+    return Path(session.cache_dir).resolve() / "coverage"
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, format, and who may import whom."""
+    session.install(*group("lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("lint-imports")
+
+
+@nox.session
+def typing(session: nox.Session) -> None:
+    """Types: mypy strict, pyright strict."""
+    session.install("-e", ".[cli]", *group("typing"))
+    session.run("mypy")
+    # Both pyright and its node come out of the package index; without this line it would look for a newer one.
+    session.run("pyright", "--warnings", env={"PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"})
+
+
+def tests_on(version: str) -> Callable[[nox.Session], None]:
+    """Return the session that runs the tests on Python *version*."""
+
+    def tests(session: nox.Session) -> None:
+        if INTERPRETERS[version] is None:
+            session.skip(f"NOT RUN: Python {version} is not installed")
+        session.install("-e", ".[cli]", *group("test"))
+        if version != MEASURED:
+            session.run("python", "-m", "pytest", *SIDE_BY_SIDE, *session.posargs)
+            return
+        shutil.rmtree(coverage_folder(session), ignore_errors=True)
+        coverage_folder(session).mkdir(parents=True)
+        env = {"COVERAGE_FILE": str(coverage_folder(session) / "data")}
+        session.run("python", "-m", "coverage", "run", "-m", "pytest", *SIDE_BY_SIDE, *session.posargs, env=env)
+
+    tests.__doc__ = f"The tests on Python {version}{', with coverage data' if version == MEASURED else ''}."
+    return tests
+
+
+for _version, _path in INTERPRETERS.items():
+    # Without an interpreter the session needs no environment: all it does is to say so.
+    nox.session(name=f"tests-{_version}", python=_path or False, tags=["tests"])(tests_on(_version))
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """What the tests reached, branches too."""
+    session.install(*(requirement for requirement in group("test") if requirement.startswith("coverage")))
+    files = sorted(map(str, coverage_folder(session).glob("data.*")))
+    if not files:
+        session.error("no coverage data: run the tests first, `nox -t tests`")
+    env = {"COVERAGE_FILE": str(coverage_folder(session) / "data")}
+    session.run("coverage", "combine", "-q", "--keep", *files, env=env)
+    session.run("coverage", "report", env=env)
+
+
+@nox.session(python=next((path for path in INTERPRETERS.values() if path is not None), None))
+def lowest(session: nox.Session) -> None:
+    """The tests with the lowest versions that pyproject.toml allows, on the lowest Python installed."""
+    metadata = PROJECT["project"]
+    pins: list[str] = []
+    for requirement in [*metadata["dependencies"], *metadata["optional-dependencies"]["cli"]]:
+        bound = re.fullmatch(r"([A-Za-z0-9._-]+)>=([0-9.]+)", requirement)
+        if bound is None:
+            session.error(f"{requirement!r} has no lowest version of the form name>=1.2.3")
+        pins.append("{}=={}".format(*bound.groups()))
+    session.log(f"Lowest versions: {' '.join(pins)}")
+    session.install("-e", ".[cli]", *group("test"), *pins)
+    session.run("python", "-m", "pytest", *SIDE_BY_SIDE, *session.posargs)
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """The demo, from the package as a user installs it."""
+    shutil.rmtree(ROOT / "build", ignore_errors=True)  # what an earlier build left there would be installed too
+    session.install("--force-reinstall", "--no-deps", ".")
+    session.install(".[cli]")
+    session.chdir(session.create_tmp())  # away from the source tree
+    session.run("python", "-W", "error", "-m", "trio_closeevents", "demo", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation, in docs/_build/html."""
+    session.install("-e", ".", *group("docs"))
+    session.run("sphinx-build", "-W", "--keep-going", "-n", "-q", "-E", "-a", "-b", "html", "docs", "docs/_build/html")
+    session.log("The pages begin at docs/_build/html/index.html")
+
+
+@nox.session(default=False)
+def changelog(session: nox.Session) -> None:
+    """Not by default: move the news fragments into docs/changelog.rst, for a release."""
+    session.install(*group("docs"))
+    session.run("towncrier", "build", "--version", PROJECT["project"]["version"], *session.posargs)

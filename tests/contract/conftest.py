@@ -1,0 +1,57 @@
+"""Every test of the contract is played in both roles, over every wire."""
+
+from __future__ import annotations
+
+import inspect
+import ssl
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from .stage import Role, Stage, Wire
+
+WIRES = ("memory", "tcp", "tls1.2", "tls1.3")
+REAL_LIMITS = (1.0, 0.5, 1.0)  # close_timeout, cancel_timeout, tolerance
+
+
+@pytest.fixture(params=WIRES)
+def wire(
+    request: pytest.FixtureRequest,
+    server_contexts: Callable[[ssl.TLSVersion], ssl.SSLContext],
+    client_contexts: Callable[[ssl.TLSVersion], ssl.SSLContext],
+) -> Wire:
+    name: str = request.param
+    if name == "memory":
+        return Wire(name)
+    if name == "tcp":
+        return Wire(name, None, *REAL_LIMITS)
+    version = ssl.TLSVersion["TLSv" + name[3:].replace(".", "_")]
+    return Wire(name, (server_contexts(version), client_contexts(version)), *REAL_LIMITS)
+
+
+@pytest.fixture(params=["client", "server"])
+def role(request: pytest.FixtureRequest) -> Role:
+    value: Role = request.param
+    return value
+
+
+@pytest.fixture
+def stage(role: Role, wire: Wire) -> Stage:
+    return Stage(role, wire)
+
+
+def run_autojump(function: Callable[..., Awaitable[Any]], **options: Any) -> Any:
+    """Run as `trio.run` does, but under the autojump clock."""
+    options["clock"] = trio.testing.MockClock(autojump_threshold=0)
+    return trio.run(function, **options)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Over memory streams time is the autojump clock's, over sockets it is real."""
+    for item in items:
+        parameters = getattr(getattr(item, "callspec", None), "params", {})
+        if parameters.get("wire") == "memory" and inspect.iscoroutinefunction(getattr(item, "obj", None)):
+            item.add_marker(pytest.mark.trio(run=run_autojump), append=False)

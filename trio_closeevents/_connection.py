@@ -1,0 +1,381 @@
+"""`WebSocket`: one open connection, as its program sees it."""
+
+from __future__ import annotations
+
+import enum
+import logging
+import uuid
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import trio
+
+from ._driver import Driver
+from ._errors import ConnectionBroken, ConnectionClosed, LocallyClosed, RemoteClosed
+from ._events import CloseCause, CloseCode, CloseEvent, CloseFrame, sendable_frame
+from ._http import Request, Response
+from ._options import Options
+from ._payload import checked_control_payload, checked_message
+from ._policy import end_of_block
+from ._protocol.closing import State
+from ._protocol.session import Session
+from ._transport import Transport
+
+__all__ = ["ReadyState", "Stats", "WebSocket"]
+
+END_OF_ITERATION: Final = frozenset({CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY, CloseCode.NO_STATUS_RCVD})
+
+# The scope round the tasks' own deadline: a shield must have one, and this one must never be the one that acts.
+MARGIN: Final = 5.0
+
+logger = logging.getLogger("trio_closeevents")
+protected = trio.lowlevel.enable_ki_protection
+
+
+class ReadyState(enum.IntEnum):
+    """Where a connection stands, in the browser's words (WHATWG WebSockets, `readyState`)."""
+
+    CONNECTING = 0
+    OPEN = 1
+    CLOSING = 2
+    CLOSED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """What a connection has carried so far: messages, and bytes of payload before masking and framing.
+
+    Sent counts what was queued. Received counts what the program got or can still get. Dropped is what the peer sent
+    after our Close frame, control frames included in the bytes.
+    """
+
+    messages_sent: int
+    bytes_sent: int
+    messages_received: int
+    bytes_received: int
+    messages_dropped: int
+    bytes_dropped: int
+
+
+class WebSocket(trio.abc.Channel[str | bytes]):
+    """An open WebSocket connection; `connect`, `accept` and `serve` make it.
+
+    Any number of tasks may send, one at a time may receive. Everything that waits wakes when the connection ends.
+    Every async method is a checkpoint.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        transport: Transport,
+        options: Options,
+        *,
+        client: bool,
+        request: Request,
+        response: Response,
+        subprotocol: str | None,
+        on_close: Callable[[WebSocket, CloseEvent], object] | None = None,
+    ) -> None:
+        self._session = session
+        self._options = options
+        self._driver = Driver(session, transport, options, client=client, on_end=self._ended)
+        self._role = "client" if client else "server"
+        self._request = request
+        self._response = response
+        self._subprotocol = subprotocol
+        self._on_close = on_close
+        self.under_block: trio.CancelScope | None = None  # with `cancel_on_close`: what ends the block
+        self._id = uuid.uuid4()
+
+    # -- messages ------------------------------------------------------------------------------------------------
+
+    @protected
+    async def send(self, value: str | bytes | bytearray | memoryview) -> None:
+        """Send one message: a `str` as text, anything bytes-like as binary.
+
+        Returns when the message is queued and at most 64 KiB wait for the network; *value* may be changed then. If
+        cancelled while it waits, the message is either queued whole, and will be sent before any Close, or not at all;
+        the connection stays usable either way.
+
+        Raises:
+            TypeError: *value* is neither `str` nor bytes-like. The connection stays open.
+            ValueError: *value* is a `str` with lone surrogates, which UTF-8 cannot carry. The connection stays open.
+            LocallyClosed: this side has closed, or left the block.
+            ConnectionBroken: the connection ended otherwise, or the peer is closing it.
+        """
+        message = checked_message(value)
+        await trio.lowlevel.checkpoint()
+        self._check_sendable()
+        if not await self._driver.send(message):
+            raise self._closed_error(sending=True) from self._session.error
+
+    @protected
+    async def receive(self) -> str | bytes:
+        """Return the next message: text as `str`, binary as `bytes`.
+
+        If cancelled, nothing is lost: the next call returns the message. What had arrived before the end, or before
+        our own Close, is handed out first.
+
+        Raises:
+            RemoteClosed: the peer has closed cleanly with 1000, 1001 or no code.
+            LocallyClosed: this side has closed, or left the block.
+            ConnectionBroken: the connection ended otherwise. Its `__cause__` is the socket's error, if there was one.
+            trio.BusyResourceError: another task is in `receive` already. The connection is untouched.
+        """
+        message = await self._driver.receive()
+        if message is None:
+            raise self._closed_error(sending=False) from self._session.error
+        return message
+
+    def events(self) -> AsyncIterator[str | bytes | CloseEvent]:
+        """Iterate over the messages, with the `CloseEvent` as the last item, whatever it says."""
+        return Events(self)
+
+    @protected
+    async def ping(self, payload: bytes | bytearray | memoryview | None = None) -> float:
+        """Send a Ping and wait for its Pong (RFC 6455 §5.5.2). A Pong answers all older Pings too.
+
+        Args:
+            payload: at most 125 bytes, not those of a Ping that is under way; random if `None`.
+
+        Returns:
+            Seconds from queueing the Ping to its Pong.
+
+        Raises:
+            TypeError: *payload* is not bytes-like.
+            ValueError: *payload* is too long, or under way already.
+            LocallyClosed, ConnectionBroken: as for `send`; also when the connection ends before the Pong.
+        """
+        if payload is not None:
+            payload = checked_control_payload(payload)
+            if payload in self._driver.pings:
+                raise ValueError(f"a Ping with payload {payload!r} is under way already: wait for it, or use another")
+        await trio.lowlevel.checkpoint()
+        self._check_sendable()
+        latency = await self._driver.ping(payload)
+        if latency is None:
+            raise self._closed_error(sending=True) from self._session.error
+        return latency
+
+    @protected
+    async def pong(self, payload: bytes | bytearray | memoryview = b"") -> None:
+        """Send an unsolicited Pong (RFC 6455 §5.5.3); Pings of the peer are answered without it.
+
+        Raises:
+            TypeError: *payload* is not bytes-like.
+            ValueError: *payload* is longer than 125 bytes.
+            LocallyClosed, ConnectionBroken: as for `send`.
+        """
+        data = checked_control_payload(payload)
+        await trio.lowlevel.checkpoint()
+        self._check_sendable()
+        self._driver.send_control(self._session.send_pong(data))
+
+    # -- the end -------------------------------------------------------------------------------------------------
+
+    @protected
+    async def aclose(self, code: int | None = 1000, reason: str = "") -> None:
+        """Run the closing handshake, then close the transport (RFC 6455 §7.1.2).
+
+        Returns when the transport is gone, at most `close_timeout` seconds after the first call. Raises nothing of
+        the network's. A second call sends nothing and waits too; any task may call it, at any time. If cancelled, it
+        still finishes, within `cancel_timeout` seconds, and then raises `trio.Cancelled`.
+
+        Args:
+            code: 1000-1003, 1007-1014 or 3000-4999 (§7.4); `None` sends an empty Close frame.
+            reason: at most 123 bytes as UTF-8; needs a code.
+
+        Raises:
+            TypeError: *code* or *reason* has the wrong type. Nothing was sent.
+            ValueError: *code* or *reason* may not travel in a Close frame. Nothing was sent.
+        """
+        frame = sendable_frame(code, reason)
+        self._driver.close(frame, CloseCause.CLOSED, self._options.close_timeout, keep_arrived=True)
+        await self.see_it_through()
+        await trio.lowlevel.checkpoint()
+
+    @protected
+    def abort(self) -> None:
+        """Drop the transport now, without a Close frame: the peer sees 1006. Not a checkpoint. Idempotent."""
+        self._driver.abort()
+
+    @protected
+    async def wait_closed(self) -> CloseEvent:
+        """Wait until it is decided how the connection ended, and return that."""
+        await self._driver.decided.wait()
+        event = self._session.close_event
+        assert event is not None
+        return event
+
+    @property
+    def close_event(self) -> CloseEvent | None:
+        """How the connection ended; `None` until that is decided, and never changed then."""
+        return self._session.close_event
+
+    # -- what it is ----------------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> ReadyState:
+        """OPEN; CLOSING from the first Close frame or failure; CLOSED when the transport is gone."""
+        if self._session.state is State.OPEN:
+            return ReadyState.OPEN
+        return ReadyState.CLOSED if self._session.state is State.CLOSED else ReadyState.CLOSING
+
+    @property
+    def id(self) -> uuid.UUID:
+        """A random id, for logs."""
+        return self._id
+
+    @property
+    def subprotocol(self) -> str | None:
+        """What both sides agreed on, `None` if nothing."""
+        return self._subprotocol
+
+    @property
+    def request(self) -> Request:
+        """The client's half of the opening handshake."""
+        return self._request
+
+    @property
+    def response(self) -> Response:
+        """The server's half of the opening handshake."""
+        return self._response
+
+    @property
+    def local_address(self) -> Any:
+        """This side's address, as the socket has it; `None` on a stream that has no socket."""
+        return self._driver.transport.local_address
+
+    @property
+    def remote_address(self) -> Any:
+        """The peer's address, as the socket has it; `None` on a stream that has no socket."""
+        return self._driver.transport.remote_address
+
+    @property
+    def buffered(self) -> int:
+        """Bytes of messages that were sent by the program and not yet given to the network."""
+        return self._driver.outbox.payload
+
+    @property
+    def stats(self) -> Stats:
+        """What the connection has carried so far."""
+        driver, session = self._driver, self._session
+        return Stats(
+            driver.messages_sent,
+            driver.bytes_sent,
+            driver.messages_received,
+            driver.bytes_received,
+            session.messages_dropped,
+            session.bytes_dropped,
+        )
+
+    def __repr__(self) -> str:
+        end = f", {self.close_event}" if self.close_event is not None else ""
+        return f"<WebSocket {self._role} {self._request.target} {self._id.hex[:8]} {self.state.name}{end}>"
+
+    # -- inside --------------------------------------------------------------------------------------------------
+
+    def _check_sendable(self) -> None:
+        if self._session.state is not State.OPEN:
+            raise self._closed_error(sending=True) from self._session.error
+
+    def _closed_error(self, *, sending: bool) -> ConnectionClosed:
+        """Return the exception for what is asked of a connection that has ended or is about to."""
+        if self._driver.closed_by_us:
+            return LocallyClosed(connection=self)
+        event = self.close_event
+        if not sending and event is not None and event.was_clean and event.code in END_OF_ITERATION:
+            return RemoteClosed(connection=self)
+        return ConnectionBroken(connection=self)
+
+    def _ended(self) -> None:
+        """The CloseEvent was decided: tell the log, the block and the program."""
+        event = self._session.close_event
+        assert event is not None
+        if self.under_block is not None and not self._driver.closed_by_us:  # an `aclose` in the block goes on first
+            self.under_block.cancel()
+        extra = {"websocket": self, "close_event": event}
+        logger.info("%s %s (%s) ended: %s", self._role, self._id.hex[:8], self._request.target, event, extra=extra)
+        if self._on_close is not None:
+            call_on_close(self._on_close, self, event)
+
+    @property
+    def ended_under_block(self) -> bool:
+        """With `cancel_on_close`: the connection ended while the block ran, which was cancelled therefore."""
+        return self.under_block is not None and self.under_block.cancel_called
+
+    def broken(self) -> ConnectionBroken | None:
+        """Return what tells of an ending that neither this side nor a clean close of the peer explains."""
+        error = self._closed_error(sending=False)
+        error.__cause__ = self._session.error
+        return error if isinstance(error, ConnectionBroken) else None
+
+    @protected
+    async def run(self) -> None:
+        """The connection's own tasks; ends when the transport is gone."""
+        try:
+            await self._driver.run()
+        finally:
+            if self.under_block is not None:
+                self.under_block.cancel()
+
+    def close_for(self, left_by: BaseException | None) -> None:
+        """Begin the ending that a block asks for which *left_by* leaves, or which returns (`None`)."""
+        end = end_of_block(left_by, self._options.policy, aside=trio.Cancelled)
+        limit = self._options.close_timeout if end.patient else self._options.cancel_timeout
+        limit = 0 if isinstance(left_by, GeneratorExit) else limit
+        self._driver.close(end.frame, end.cause, limit, keep_arrived=False)
+        self._driver.discard_inbox()
+        if isinstance(left_by, GeneratorExit):
+            self._driver.abort()
+
+    def close_by_server(self, frame: CloseFrame) -> None:
+        """Begin the ending that `Server.aclose` asks for."""
+        self._driver.close(frame, CloseCause.CLOSED, self._options.close_timeout, keep_arrived=True)
+
+    async def see_it_through(self) -> None:
+        """Wait until the transport is gone, whatever comes; then raise what came.
+
+        A cancellation shortens the wait to `cancel_timeout`, Ctrl-C ends it at once (trio delivers it into a wait of
+        the main task, shielded or not).
+        """
+        driver = self._driver
+        try:
+            try:
+                await driver.gone.wait()
+            except trio.Cancelled:
+                driver.limit(self._options.cancel_timeout)
+                with trio.CancelScope(shield=True, deadline=driver.life.deadline + MARGIN):
+                    await driver.gone.wait()
+                raise
+        except KeyboardInterrupt:
+            driver.abort()
+            raise
+
+
+class Events(AsyncIterator[str | bytes | CloseEvent]):
+    """Messages, then the CloseEvent. A class, since an async generator that is left early has to be closed."""
+
+    def __init__(self, websocket: WebSocket) -> None:
+        self._websocket = websocket
+        self._over = False
+
+    async def __anext__(self) -> str | bytes | CloseEvent:
+        if self._over:
+            raise StopAsyncIteration
+        try:
+            return await self._websocket.receive()
+        except ConnectionClosed:
+            event = await self._websocket.wait_closed()
+        self._over = True
+        return event
+
+
+@trio.lowlevel.disable_ki_protection
+def call_on_close(on_close: Callable[[WebSocket, CloseEvent], object], websocket: WebSocket, event: CloseEvent) -> None:
+    """Call the program's hook. What it raises is logged: there is nobody else to tell."""
+    try:
+        on_close(websocket, event)
+    except Exception as error:
+        logger.error("on_close(%r, %s) raised", websocket, event, exc_info=error)

@@ -1,0 +1,276 @@
+"""A raw peer: the other end of a connection, with bytes of its own.
+
+It shares no code with the library, so that what it writes may be wrong on purpose, and what it records is a witness of
+its own.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import socket
+import ssl
+import struct
+from dataclasses import dataclass
+from typing import Final, Literal, cast
+
+import trio
+
+__all__ = ["BINARY", "CLOSE", "CONTINUATION", "PING", "PONG", "TEXT", "Frame", "RawPeer", "frame", "take_frame"]
+
+CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
+NAMES: Final = {
+    CONTINUATION: "Continuation",
+    TEXT: "Text",
+    BINARY: "Binary",
+    CLOSE: "Close",
+    PING: "Ping",
+    PONG: "Pong",
+}
+GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+
+Ending = Literal["FIN", "RST"]
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A frame that was received, unmasked."""
+
+    opcode: int
+    payload: bytes = b""
+    fin: bool = True
+
+    @property
+    def code(self) -> int | None:
+        """The code of a Close frame, `None` if it is empty."""
+        return int.from_bytes(self.payload[:2]) if self.payload else None
+
+    def __str__(self) -> str:
+        name = NAMES.get(self.opcode, f"opcode {self.opcode:#x}") + ("" if self.fin else "...")
+        if self.opcode == CLOSE:
+            reason = self.payload[2:].decode(errors="replace")
+            return " ".join([name, *([str(self.code)] if self.payload else []), *([repr(reason)] if reason else [])])
+        if len(self.payload) > 20:
+            return f"{name} of {len(self.payload)} B"
+        return f"{name} {self.payload!r}" if self.payload else name
+
+
+def frame(
+    opcode: int, payload: bytes = b"", *, fin: bool = True, rsv: int = 0, masked: bool, claim: int | None = None
+) -> bytes:
+    """Return a frame as bytes; *claim* is the length to announce, if it is not that of *payload*."""
+    size = len(payload) if claim is None else claim
+    first = fin << 7 | rsv << 4 | opcode
+    if size < 126:
+        head = struct.pack("!BB", first, masked << 7 | size)
+    elif size < 2**16:
+        head = struct.pack("!BBH", first, masked << 7 | 126, size)
+    else:
+        head = struct.pack("!BBQ", first, masked << 7 | 127, size)
+    if not masked:
+        return head + payload
+    key = os.urandom(4)
+    mask = (key * (len(payload) // 4 + 1))[: len(payload)]
+    return head + key + (int.from_bytes(payload) ^ int.from_bytes(mask)).to_bytes(len(payload))
+
+
+def take_frame(buffer: bytearray) -> Frame | None:
+    """Take the first frame out of *buffer*; `None` if it is not whole yet."""
+    if len(buffer) < 2:
+        return None
+    size, at = buffer[1] & 0x7F, 2
+    if size >= 126:
+        width = 2 if size == 126 else 8
+        size, at = int.from_bytes(buffer[2 : 2 + width]), 2 + width
+    masked = buffer[1] >> 7
+    end = at + 4 * masked + size
+    if len(buffer) < end:
+        return None
+    payload = bytes(buffer[at + 4 * masked : end])
+    if masked:
+        key = bytes(buffer[at : at + 4])
+        mask = (key * (size // 4 + 1))[:size]
+        payload = (int.from_bytes(payload) ^ int.from_bytes(mask)).to_bytes(size)
+    taken = Frame(buffer[0] & 0x0F, payload, bool(buffer[0] & 0x80))
+    del buffer[:end]
+    return taken
+
+
+def in_words(piece: bytes) -> str:
+    """Tell the frame that *piece* is, or its size if it is none."""
+    buffer = bytearray(piece)
+    taken = take_frame(buffer)
+    return f"{len(piece)} bytes" if taken is None or buffer else str(taken)
+
+
+def transport_of(stream: trio.abc.Stream) -> trio.abc.Stream:
+    """Return what TLS runs over, or *stream* if it is no TLS."""
+    if isinstance(stream, trio.SSLStream):
+        return cast("trio.SSLStream[trio.abc.Stream]", stream).transport_stream
+    return stream
+
+
+class RawPeer:
+    """One end of a byte stream that speaks WebSocket by hand.
+
+    Attributes:
+        stream: what it reads and writes; may be used directly.
+        frames: what it received, in order.
+        ended: how the other side ended the transport: `"FIN"`, `"RST"`, or `None` if it was not seen yet.
+        request: the request that it sent or received.
+        log: what travelled behind the opening handshake, both ways and in the order that it was seen here; `→` is
+            what the other side did, `←` what this one did.
+    """
+
+    def __init__(self, stream: trio.abc.Stream, *, client: bool) -> None:
+        self.stream = stream
+        self.client = client
+        self.frames: list[Frame] = []
+        self.ended: Ending | None = None
+        self.request = b""
+        self.log: list[str] = []
+        self._buffer = bytearray()
+
+    @property
+    def record(self) -> list[str]:
+        """What was seen of the other side: its frames and how its transport ended, in words."""
+        return [str(each) for each in self.frames] + ([self.ended] if self.ended else [])
+
+    @property
+    def close(self) -> Frame | None:
+        """The first Close frame that was received."""
+        return next((each for each in self.frames if each.opcode == CLOSE), None)
+
+    # -- opening -------------------------------------------------------------------------------------------------
+
+    async def open(self, *, behind: bytes = b"") -> None:
+        """Run the opening handshake; *behind* is sent in one piece with this side's half of it."""
+        if self.client:
+            key = base64.b64encode(os.urandom(16)).decode()
+            self.request = (
+                "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n"
+            ).encode()
+            await self.stream.send_all(self.request + behind)
+            head = await self.read_head()
+            if not head.startswith(b"HTTP/1.1 101"):
+                raise AssertionError(f"no upgrade: {head[:100]!r}")
+        else:
+            self.request = await self.read_head()
+            await self.stream.send_all(self.upgrade(self.request) + behind)
+
+    @staticmethod
+    def upgrade(request: bytes) -> bytes:
+        """Return the 101 that answers *request*."""
+        fields = dict(line.split(b": ", 1) for line in request.split(b"\r\n")[1:-2])
+        accept = base64.b64encode(hashlib.sha1(fields[b"Sec-WebSocket-Key"] + GUID).digest())
+        return (
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n"
+        )
+
+    async def read_head(self) -> bytes:
+        """Return the head of a request or of a response."""
+        while b"\r\n\r\n" not in self._buffer:
+            if not await self._read_some():
+                raise AssertionError(f"the transport ended ({self.ended}) in the head {bytes(self._buffer)!r}")
+        head, _, rest = bytes(self._buffer).partition(b"\r\n\r\n")
+        self._buffer[:] = rest
+        return head + b"\r\n\r\n"
+
+    # -- sending -------------------------------------------------------------------------------------------------
+
+    def frame(self, opcode: int, payload: bytes = b"", *, fin: bool = True, rsv: int = 0) -> bytes:
+        """Return a frame as this side has to write it: masked by a client, bare from a server."""
+        return frame(opcode, payload, fin=fin, rsv=rsv, masked=self.client)
+
+    def close_frame(self, code: int | None = None, reason: str = "") -> bytes:
+        """Return a Close frame, with any code at all."""
+        return self.frame(CLOSE, b"" if code is None else code.to_bytes(2) + reason.encode())
+
+    async def send(self, *pieces: bytes, label: str | None = None) -> None:
+        """Send *pieces* in one go. A transport that is lost already is fine.
+
+        The log tells the frames, one by one, or *label*, which says in words what was sent.
+        """
+        told = map(in_words, pieces) if label is None else [label]
+        self.log += [f"← {each}" for each in told]
+        try:
+            await self.stream.send_all(b"".join(pieces))
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+
+    # -- receiving -----------------------------------------------------------------------------------------------
+
+    async def receive(self) -> Frame | None:
+        """Return the next frame, or `None` at the end of the transport."""
+        while (received := take_frame(self._buffer)) is None:
+            if not await self._read_some():
+                return None
+        self.frames.append(received)
+        self.log.append(f"→ {received}")
+        return received
+
+    async def receive_close(self) -> Frame | None:
+        """Read up to the next Close frame; `None` if the transport ends before it."""
+        while (received := await self.receive()) is not None and received.opcode != CLOSE:
+            pass
+        return received
+
+    async def drain(self) -> None:
+        """Read to the end of the transport."""
+        while await self.receive() is not None:
+            pass
+
+    async def receive_bytes(self) -> bytes:
+        """Return what comes next, whatever it is; nothing at the end of the transport."""
+        try:
+            data = bytes(await self.stream.receive_some(2**16))
+        except trio.ClosedResourceError:  # by another task of this side
+            return b""
+        except trio.BrokenResourceError as error:
+            self._note_end("FIN" if isinstance(error.__cause__, ssl.SSLEOFError) else "RST")
+            return b""
+        if not data:
+            self._note_end("FIN")
+        return data
+
+    async def skip(self) -> None:
+        """Read to the end of the transport, whatever it is that comes."""
+        while await self.receive_bytes():
+            pass
+
+    async def _read_some(self) -> bool:
+        data = await self.receive_bytes()
+        self._buffer += data
+        return bool(data)
+
+    def _note_end(self, ending: Ending) -> None:
+        if self.ended is None:
+            self.log.append(f"→ {ending}")
+        self.ended = ending
+
+    # -- ending --------------------------------------------------------------------------------------------------
+
+    async def fin(self) -> None:
+        """Shut down the sending side; go on reading. A transport that is lost already is fine."""
+        self.log.append("← FIN")
+        stream = transport_of(self.stream)
+        assert isinstance(stream, trio.abc.HalfCloseableStream)
+        try:
+            await stream.send_eof()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+
+    async def reset(self) -> None:
+        """Drop the transport with RST, where there is a socket."""
+        self.log.append("← RST")
+        stream = transport_of(self.stream)
+        if isinstance(stream, trio.SocketStream):
+            stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        await trio.aclose_forcefully(stream)
+
+    async def aclose(self) -> None:
+        """Close the transport."""
+        await trio.aclose_forcefully(self.stream)

@@ -1,0 +1,170 @@
+"""The values of the opening handshake: headers, the request, the response. No I/O, no state."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any, Final, TypeAlias, cast
+
+__all__ = ["Headers", "HeadersLike", "Request", "Response"]
+
+# RFC 9110 §5.6.2
+TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+# RFC 9110 §5.5: visible characters, space, tab, and what older servers send (obs-text)
+FIELD_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+
+
+class Headers(Mapping[str, str]):
+    """HTTP header fields: a mapping whose keys ignore case and may have several values.
+
+    `headers["name"]` gives all values of a name, joined by `", "` as RFC 9110 §5.2 has it; `get_all` gives them one
+    by one; `pairs` has every field in the order of the wire. Never changed once made.
+
+    Args:
+        fields: a mapping, or pairs of name and value.
+
+    Raises:
+        TypeError: a name or a value is not a `str`.
+        ValueError: a name is no token (RFC 9110 §5.1), or a value has a control character or does not fit into
+            Latin-1 (§5.5).
+    """
+
+    __slots__ = ("_pairs", "_values")
+
+    def __init__(self, fields: HeadersLike = ()) -> None:
+        pairs: Iterable[object] = fields
+        if isinstance(fields, Headers):
+            pairs = fields.pairs
+        elif isinstance(fields, Mapping):
+            pairs = cast("Mapping[str, str]", fields).items()
+        self._pairs = tuple(checked_field(pair) for pair in pairs)
+        self._values: dict[str, list[str]] = {}
+        for name, value in self._pairs:
+            self._values.setdefault(name.lower(), []).append(value)
+
+    @property
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """Every field as (name, value), in the order of the wire, as it was spelled."""
+        return self._pairs
+
+    def get_all(self, name: str) -> tuple[str, ...]:
+        """Return every value of *name*, in order; empty if there is none."""
+        return tuple(self._values.get(name.lower(), ()))
+
+    def __getitem__(self, name: str) -> str:
+        return ", ".join(self._values[name.lower()])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name.lower() in self._values
+
+    def __hash__(self) -> int:
+        return hash(frozenset((name, tuple(values)) for name, values in self._values.items()))
+
+    def __eq__(self, other: object) -> bool:
+        return self._values == other._values if isinstance(other, Headers) else NotImplemented
+
+    def __repr__(self) -> str:
+        return f"Headers({list(self._pairs)!r})"
+
+
+HeadersLike: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
+
+
+def checked_field(pair: object) -> tuple[str, str]:
+    parts = cast("Sequence[object]", pair) if isinstance(pair, tuple | list) else ()
+    if len(parts) != 2:
+        raise TypeError(f"a header is a pair of name and value, not {pair!r}")
+    name, value = parts
+    if not isinstance(name, str) or not isinstance(value, str):
+        raise TypeError(f"header name and value must be str: {name!r}: {value!r}")
+    if not TOKEN.fullmatch(name):
+        raise ValueError(f"header name {name!r} is not a token (RFC 9110 §5.1)")
+    if not FIELD_VALUE.fullmatch(value):
+        raise ValueError(f"header {name}: {value!r} has a character that may not travel in a header (RFC 9110 §5.5)")
+    return name, value.strip(" \t")
+
+
+def headers_from_wire(fields: Iterable[tuple[bytes, bytes]]) -> Headers:
+    """Make `Headers` of what an HTTP parser has accepted."""
+    return Headers((name.decode("latin-1"), value.decode("latin-1")) for name, value in fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The client's half of the opening handshake.
+
+    Attributes:
+        target: the request target as it was sent, path and query: `"/chat?room=1"`.
+        headers: every header field, `Host` included.
+        subprotocols: what the client offered, in its order of preference.
+        method: the HTTP method.
+        remote_address: the client's address, as its socket has it; `None` where there is none.
+    """
+
+    target: str
+    headers: Headers
+    subprotocols: tuple[str, ...] = ()
+    method: str = "GET"
+    remote_address: Any = field(default=None, compare=False)
+
+    @property
+    def path(self) -> str:
+        """The target up to the query."""
+        return self.target.partition("?")[0]
+
+    @property
+    def query(self) -> str:
+        """The target behind the `?`, `""` if there is none."""
+        return self.target.partition("?")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """The server's half of the opening handshake: 101, or an answer in place of the upgrade.
+
+    Attributes:
+        status: 200-599; 101 for the upgrade itself.
+        headers: the header fields. `Content-Length` and `Connection` are added when it is sent.
+        body: a `str` is encoded as UTF-8, and gets a `Content-Type` of plain text if *headers* name none.
+
+    Raises:
+        TypeError: a field has the wrong type.
+        ValueError: *status* is out of its range, or a header may not travel.
+    """
+
+    status: int
+    headers: Headers = field(default_factory=Headers)
+    body: bytes = b""
+
+    def __init__(self, status: int, headers: HeadersLike = (), body: bytes | str = b"") -> None:
+        if not isinstance(status, int) or isinstance(status, bool):
+            raise TypeError(f"HTTP status must be an int, not {type(status).__name__}: {status!r}")
+        if status != HTTPStatus.SWITCHING_PROTOCOLS and not 200 <= status <= 599:
+            raise ValueError(f"HTTP status {status} is out of the range 200-599")
+        fields = Headers(headers)
+        if isinstance(body, str):
+            body = body.encode()
+            if "content-type" not in fields:
+                fields = Headers([*fields.pairs, ("Content-Type", "text/plain; charset=utf-8")])
+        elif not isinstance(body, bytes | bytearray | memoryview):
+            raise TypeError(f"HTTP body must be bytes or str, not {type(body).__name__}")
+        object.__setattr__(self, "status", int(status))
+        object.__setattr__(self, "headers", fields)
+        object.__setattr__(self, "body", bytes(body))
+
+    @property
+    def phrase(self) -> str:
+        """The reason phrase that belongs to the status, `""` if it has none."""
+        try:
+            return HTTPStatus(self.status).phrase
+        except ValueError:
+            return ""

@@ -1,0 +1,76 @@
+"""What both sides of the opening handshake need."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterable
+from typing import Final
+
+import trio
+
+from ._events import CloseCause, CloseCode, CloseEvent
+from ._http import TOKEN
+from ._transport import Transport, as_tls, open_transport
+
+__all__ = ["Opening", "check_subprotocols", "unopened"]
+
+DROP_TIMEOUT: Final = 1.0  # seconds for closing what has nothing to wait for
+
+
+class Opening:
+    """A stream on its way to become a connection, and the one who closes it if it never does."""
+
+    def __init__(self, stream: trio.abc.Stream | None) -> None:
+        self.stream = stream
+        self._transport: Transport | None = None
+
+    def secure(self, context: ssl.SSLContext, *, server_side: bool = False, server_hostname: str | None = None) -> None:
+        """Put TLS on top of the stream."""
+        assert self.stream is not None
+        self.stream = trio.SSLStream(self.stream, context, server_side=server_side, server_hostname=server_hostname)
+
+    async def finish_tls(self) -> None:
+        """Run the TLS handshake, if the stream has one to run. `trio.BrokenResourceError` if it fails."""
+        tls = as_tls(self.stream)
+        if tls is not None:
+            await tls.do_handshake()
+
+    def take_transport(self) -> Transport:
+        """Return the transport for the stream, which is used up by that. One of `LOST` if it is closed already."""
+        assert self.stream is not None
+        self._transport, self.stream = open_transport(self.stream), None
+        return self._transport
+
+    async def abandon(self) -> None:
+        """Close whatever there is, without any ceremony."""
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + DROP_TIMEOUT):
+            if self._transport is not None:
+                await self._transport.aclose()
+            if self.stream is not None:
+                await trio.aclose_forcefully(self.stream)
+
+
+def unopened(cause: CloseCause) -> CloseEvent:
+    """Return the event of a connection that never opened."""
+    code = CloseCode.TLS_HANDSHAKE if cause is CloseCause.TLS else CloseCode.ABNORMAL_CLOSURE
+    return CloseEvent("close", code=code, initiated_by="transport", cause=cause)
+
+
+def check_subprotocols(subprotocols: Iterable[str]) -> tuple[str, ...]:
+    """Check names of subprotocols (RFC 6455 §4.1, item 10).
+
+    Raises:
+        TypeError: not an iterable of `str`; a single `str` is refused too, since it is taken for one by mistake.
+        ValueError: a name is no token, or stands there twice.
+    """
+    if isinstance(subprotocols, str):
+        raise TypeError(f"subprotocols must be a list of names, not one str: use [{subprotocols!r}]")
+    names = tuple(subprotocols)
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError(f"a subprotocol must be a str, not {type(name).__name__}: {name!r}")
+        if not TOKEN.fullmatch(name):
+            raise ValueError(f"subprotocol {name!r} is not a token (RFC 6455 §4.1)")
+        if names.count(name) > 1:
+            raise ValueError(f"subprotocol {name!r} is named twice")
+    return names

@@ -1,0 +1,99 @@
+"""The options that `connect`, `serve`, `open_server` and `accept` have in common: one place for names and defaults."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any, TypedDict, TypeVar
+
+from ._policy import ClosePolicy
+
+__all__ = ["Options", "OptionsDict", "takes_options"]
+
+
+class OptionsDict(TypedDict, total=False):
+    """`Options`, as keyword arguments."""
+
+    max_message_size: int | None
+    max_fragments: int | None
+    max_queue: int | None
+    max_queue_bytes: int | None
+    open_timeout: float
+    close_timeout: float
+    cancel_timeout: float
+    policy: ClosePolicy
+    cancel_on_close: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Limits and behaviour of one connection. Of the limits, `None` means: no limit.
+
+    Attributes:
+        max_message_size: the most bytes of a received message, decoded; a larger one fails the connection with 1009.
+        max_fragments: the most fragments of a received message, empty ones too; more fail the connection with 1009.
+        max_queue: how many received messages wait for `receive` before the peer feels backpressure.
+        max_queue_bytes: the same in bytes.
+        open_timeout: seconds for the whole opening handshake: DNS, TCP, TLS and upgrade together.
+        close_timeout: seconds from the start of an ordinary closing handshake until the transport is gone.
+        cancel_timeout: the same for a block that was cancelled or interrupted, and for a connection that was failed.
+            With 0 the Close frame is sent only if the socket takes it at once (a stream that can only be awaited,
+            TLS among them, has 10 ms to do so).
+        policy: which exception leaves the block with which Close frame.
+        cancel_on_close: cancel the block when the connection ends under it.
+    """
+
+    max_message_size: int | None = 2**20
+    max_fragments: int | None = 2**17
+    max_queue: int | None = 16
+    max_queue_bytes: int | None = 2**20
+    open_timeout: float = 10
+    close_timeout: float = 10
+    cancel_timeout: float = 1
+    policy: ClosePolicy = ClosePolicy()  # noqa: RUF009  # a frozen value
+    cancel_on_close: bool = False
+
+    def __post_init__(self) -> None:
+        for name, least in (("max_message_size", 0), ("max_fragments", 1), ("max_queue", 1), ("max_queue_bytes", 1)):
+            check_limit(name, getattr(self, name), least)
+        for name in ("close_timeout", "cancel_timeout"):
+            check_seconds(name, getattr(self, name), finite=True)
+        check_seconds("open_timeout", self.open_timeout, finite=False)
+        if not isinstance(self.policy, ClosePolicy):
+            raise TypeError(f"policy must be a ClosePolicy, not {type(self.policy).__name__}: {self.policy!r}")
+        if not isinstance(self.cancel_on_close, bool):
+            raise TypeError(f"cancel_on_close must be a bool, not {self.cancel_on_close!r}")
+
+
+def check_limit(name: str, value: object, least: int) -> None:
+    if value is None:
+        return
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an int or None, not {type(value).__name__}: {value!r}")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, or None for no limit, not {value}")
+
+
+def check_seconds(name: str, value: object, *, finite: bool) -> None:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise TypeError(f"{name} must be a number of seconds, not {type(value).__name__}: {value!r}")
+    if math.isnan(value) or value < 0 or (finite and math.isinf(value)):
+        kind = "finite and " if finite else ""
+        raise ValueError(f"{name} must be {kind}not negative, not {value}")
+
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def takes_options(function: Function) -> Function:
+    """Let `help()` and editors show every option that *function* takes as `**options`."""
+    signature = inspect.signature(function)
+    own = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
+    common = [
+        inspect.Parameter(each.name, inspect.Parameter.KEYWORD_ONLY, default=each.default, annotation=each.type)
+        for each in fields(Options)
+    ]
+    function.__dict__["__signature__"] = signature.replace(parameters=[*own, *common])
+    return function

@@ -1,0 +1,88 @@
+"""WebSocket URLs (RFC 6455 §3)."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import quote, urlsplit
+
+__all__ = ["URL", "parse_url"]
+
+DEFAULT_PORTS: Final = {"ws": 80, "wss": 443}
+FORBIDDEN: Final = re.compile(r"[\x00-\x20\x7f]")
+FORBIDDEN_IN_HOST: Final = re.compile(r"[^!-~]|[%<>\[\\\]^|]")
+CREDENTIALS: Final = re.compile(r"[^/?#]*//[^/?#]*@")
+BRACKETED: Final = re.compile(r"\[[^\[\]]*\](:[0-9]*)?")
+
+
+@dataclass(frozen=True, slots=True)
+class URL:
+    """Where to connect to, and what to ask for there."""
+
+    secure: bool
+    host: str  # ASCII; an IPv6 address without brackets
+    port: int
+    target: str  # path and query, percent-encoded
+
+    @property
+    def host_header(self) -> str:
+        """The value of the `Host` header: without the port if it is the scheme's own (RFC 6455 §4.1)."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        default = DEFAULT_PORTS["wss" if self.secure else "ws"]
+        return host if self.port == default else f"{host}:{self.port}"
+
+
+def parse_url(url: str) -> URL:
+    """Take a `ws:` or `wss:` URL apart.
+
+    Raises:
+        TypeError: *url* is not a `str`.
+        ValueError: it is not a WebSocket URL; the text names the rule.
+    """
+    if not isinstance(url, str):
+        raise TypeError(f"URL must be a str, not {type(url).__name__}: {url!r}")
+    if CREDENTIALS.match(url):  # before any message that would show them
+        raise ValueError("URL has a user name or password: send them with headers=[('Authorization', ...)] instead")
+    if FORBIDDEN.search(url):
+        raise ValueError(f"URL {url!r} has white space or control characters: percent-encode them")
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+        url.encode()
+    except ValueError as error:
+        raise ValueError(f"URL {url!r} is malformed: {error}") from None
+    if parts.scheme not in DEFAULT_PORTS:
+        raise ValueError(f"URL {url!r} has scheme {parts.scheme!r}: use ws: or wss:")
+    if "#" in url:
+        raise ValueError(f"URL {url!r} has a fragment, which a WebSocket URL may not have (RFC 6455 §3)")
+    if not host:
+        raise ValueError(f"URL {url!r} has no host")
+    if port == 0:
+        raise ValueError(f"URL {url!r} has port 0: the range is 1-65535")
+    target = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
+    if parts.query or url.endswith("?"):
+        target += "?" + quote(parts.query, safe="/%:@!$&'()*+,;=~-._?")
+    host = checked_address(host, parts.netloc, url) if "[" in parts.netloc else ascii_name(host, url)
+    return URL(parts.scheme == "wss", host, port or DEFAULT_PORTS[parts.scheme], target)
+
+
+def checked_address(host: str, netloc: str, url: str) -> str:
+    try:
+        if BRACKETED.fullmatch(netloc) and "%" not in host:
+            ipaddress.IPv6Address(host)
+            return host
+    except ValueError:
+        pass
+    raise ValueError(f"URL {url!r} is malformed: only an IPv6 address, without a zone, may stand in brackets")
+
+
+def ascii_name(host: str, url: str) -> str:
+    try:
+        name = host.encode("idna").decode("ascii")
+    except UnicodeError as error:
+        raise ValueError(f"URL {url!r} has host {host!r}, which is no domain name: {error}") from None
+    if (bad := FORBIDDEN_IN_HOST.search(name)) is not None:
+        raise ValueError(f"URL {url!r} has host {host!r}, and no domain name has the character {bad[0]!r}")
+    return name
