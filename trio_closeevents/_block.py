@@ -108,7 +108,10 @@ class WebSocketBlock(AbstractAsyncContextManager[WebSocket]):
             raise_unchanged(interrupt)
 
     def _in_own_task(self) -> bool:
-        return trio.lowlevel.in_trio_task() and trio.lowlevel.current_task() is self._task
+        try:
+            return trio.lowlevel.current_task() is self._task
+        except RuntimeError:  # not in a task at all, but where the garbage collector runs
+            return False
 
     def _abandon(self, websocket: WebSocket, error: BaseException) -> None:
         """Do what can be done without waiting, when the garbage collector ends the block."""

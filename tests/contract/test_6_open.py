@@ -479,7 +479,7 @@ async def test_repr_helps(stage: Stage) -> None:
     assert stage.role in repr(outcome.ws)
     assert "CLOSED" in repr(outcome.ws)
     assert str(outcome.event) in repr(outcome.ws)
-    assert outcome.ws.request.headers["Upgrade"] == "websocket"
+    assert outcome.ws.request.headers["Upgrade"].lower() == "websocket"
     assert outcome.ws.response.status == 101
     assert outcome.ws.response.headers["connection"] == "Upgrade"
     assert outcome.ws.subprotocol is None

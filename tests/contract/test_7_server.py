@@ -53,10 +53,15 @@ async def raw_client(port: int) -> RawPeer:
 async def clients(port: int, count: int = MANY) -> AsyncGenerator[list[RawPeer], None]:
     """Connect raw peers that echo the Close frame which they get, and wait for their ends."""
     peers = [await raw_client(port) for _ in range(count)]
-    async with trio.open_nursery() as nursery:
+    try:
+        async with trio.open_nursery() as nursery:
+            for peer in peers:
+                nursery.start_soon(echo_close, peer)
+            yield peers
+    finally:
         for peer in peers:
-            nursery.start_soon(echo_close, peer)
-        yield peers
+            with trio.move_on_after(1, shield=True):
+                await peer.aclose()
 
 
 def records(peers: list[RawPeer]) -> set[tuple[str, ...]]:
@@ -601,6 +606,25 @@ async def test_server_handler_interrupted_in_a_group() -> None:
             await trio.sleep_forever()
     assert raised.group_contains(KeyboardInterrupt, depth=1)
     assert not raised.group_contains(trio.Cancelled)
+
+
+async def test_server_handlers_interrupted_at_once() -> None:
+    """Two interrupts that no handler could foresee leave through the server as one group."""
+    interrupts = [KeyboardInterrupt("one"), KeyboardInterrupt("two")]
+    unraised = list(interrupts)
+    both_ready = trio.Event()
+
+    async def handler(ws: WebSocket) -> None:
+        mine = unraised.pop()
+        if not unraised:
+            both_ready.set()
+        await both_ready.wait()
+        raise mine
+
+    with trio.fail_after(10), pytest.raises(BaseExceptionGroup) as raised:
+        async with open_server(handler, "127.0.0.1", 0, **LIMITS) as server, clients(server.port, 2):
+            await trio.sleep_forever()
+    assert set(raised.value.exceptions) == set(interrupts)
 
 
 async def test_server_left_normally_and_cancelled_then() -> None:
