@@ -30,7 +30,7 @@ from tls import HOST, Wire
 
 from trio_closeevents import ConnectionClosed, WebSocket, connect, open_server
 from trio_closeevents._demo.peer import BINARY, CONTINUATION, PING, PONG, TEXT, Frame
-from trio_closeevents._driver import HIGH_WATER
+from trio_closeevents._writer import HIGH_WATER
 
 # -- a flood -----------------------------------------------------------------------------------------------------------
 
@@ -133,7 +133,7 @@ async def test_pings_whose_pongs_are_not_read_take_bounded_memory(stage: Stage, 
     async def watch(ws: WebSocket) -> None:
         nonlocal most
         while not flood.running.is_set():
-            most = max(most, ws._driver.outbox.size)
+            most = max(most, ws._driver.writer.outbox.size)
             await trio.lowlevel.checkpoint()
         assert ws.close_event is None
 

@@ -22,7 +22,7 @@ from trio_closeevents import (
     connect,
 )
 from trio_closeevents._demo.peer import PING, TEXT, RawPeer
-from trio_closeevents._driver import HIGH_WATER
+from trio_closeevents._writer import HIGH_WATER
 
 
 class PlainStream(trio.abc.Stream):
@@ -199,7 +199,7 @@ async def test_pongs_to_a_peer_that_does_not_read_are_bounded(autojump_clock: tr
             for number in range(3000):
                 await peer.send(peer.frame(PING, b"%0100d" % number))
             await trio.testing.wait_all_tasks_blocked()
-            assert ws._driver.outbox.size < HIGH_WATER + 200
+            assert ws._driver.writer.outbox.size < HIGH_WATER + 200
             nursery.start_soon(peer.drain)
             await trio.testing.wait_all_tasks_blocked()
             answered = [int(each.payload) for each in peer.frames]

@@ -16,7 +16,7 @@ from ._connection import WebSocket
 from ._errors import HandshakeError, HandshakeRejected, HandshakeTimeout
 from ._events import CloseCause, CloseEvent
 from ._http import Headers, Request, Response
-from ._opening import Opening, check_subprotocols, unopened
+from ._opening import Opening, Unopened, check_subprotocols, unopened
 from ._options import Options, OptionsDict, takes_options
 from ._protocol.handshake import RequestRefused, ServerHandshake, headers_of
 from ._protocol.session import Session
@@ -135,14 +135,9 @@ class Accepting(WebSocketBlock):
         if context is not None:
             opening.secure(context, server_side=True)
         try:
-            await opening.finish_tls()
-        except trio.BrokenResourceError as error:
-            cause = error.__cause__ or error
-            raise self._failed(f"the TLS handshake failed: {cause}", CloseCause.TLS) from cause
-        try:
-            return opening.take_transport()
-        except LOST as error:
-            raise self._failed("the stream is closed already", CloseCause.RESET) from error
+            return await opening.take_transport()
+        except Unopened as error:
+            raise self._failed(str(error), error.cause) from error.__cause__
 
     async def _shake_hands(self, transport: Transport) -> WebSocket:
         await trio.lowlevel.checkpoint()

@@ -14,7 +14,7 @@ from ._connection import WebSocket
 from ._errors import HandshakeError, HandshakeRejected, HandshakeTimeout
 from ._events import CloseCause
 from ._http import Headers, HeadersLike, Response
-from ._opening import Opening, check_subprotocols, unopened
+from ._opening import Opening, Unopened, check_subprotocols, unopened
 from ._options import Options, OptionsDict, takes_options
 from ._policy import leaves
 from ._protocol.handshake import BadResponse, ClientHandshake
@@ -123,14 +123,9 @@ class Connecting(WebSocketBlock):
             context = self._ssl_context or stdlib_ssl.create_default_context()
             opening.secure(context, server_hostname=self._target.host)
         try:
-            await opening.finish_tls()
-        except trio.BrokenResourceError as error:
-            cause = error.__cause__ or error
-            raise self._failed(f"the TLS handshake failed: {cause}", CloseCause.TLS) from cause
-        try:
-            return opening.take_transport()
-        except LOST as error:
-            raise self._failed("the stream is closed already", CloseCause.RESET) from error
+            return await opening.take_transport()
+        except Unopened as error:
+            raise self._failed(str(error), error.cause) from error.__cause__
 
     async def _shake_hands(self, transport: Transport) -> WebSocket:
         handshake = self._handshake

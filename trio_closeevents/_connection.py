@@ -107,7 +107,7 @@ class WebSocket(trio.abc.Channel[str | bytes]):
         message = checked_message(value)
         await trio.lowlevel.checkpoint()
         self._check_sendable()
-        if not await self._driver.send(message):
+        if not await self._driver.writer.send(message):
             raise self._closed_error(sending=True) from self._session.error
 
     @protected
@@ -170,7 +170,7 @@ class WebSocket(trio.abc.Channel[str | bytes]):
         data = checked_control_payload(payload)
         await trio.lowlevel.checkpoint()
         self._check_sendable()
-        self._driver.send_control(self._session.send_pong(data))
+        self._driver.writer.send_control(self._session.send_pong(data))
 
     # -- the end -------------------------------------------------------------------------------------------------
 
@@ -255,15 +255,15 @@ class WebSocket(trio.abc.Channel[str | bytes]):
     @property
     def buffered(self) -> int:
         """Bytes of messages that were sent by the program and not yet given to the network."""
-        return self._driver.outbox.payload
+        return self._driver.writer.outbox.payload
 
     @property
     def stats(self) -> Stats:
         """What the connection has carried so far."""
         driver, session = self._driver, self._session
         return Stats(
-            driver.messages_sent,
-            driver.bytes_sent,
+            driver.writer.messages_sent,
+            driver.writer.bytes_sent,
             driver.messages_received,
             driver.bytes_received,
             session.messages_dropped,

@@ -9,11 +9,8 @@ takes over while nobody asks: it answers pings, sees the peer's Close and fills 
 stream only the reader reads, and whoever receives asks it to (`_hungry`). Either way, what was read is looked at when
 the program asks for a message, or when nobody asks; so an answer to one message goes out before the next is looked at.
 
-*Writing.* Whole frames go into the outbox, and nothing else is ever written: no cancellation can tear a frame. On a
-socket, anyone may flush; the writer does it on the next turn of the loop, and waits for room. A Close frame is the last
-thing in the outbox, so it was written when the outbox is empty.
-
-*A failed write* is not the end: the peer's Close may lie unread. Writing stops, reading goes on until it ends too.
+*Writing* is the `Writer`'s. A write that fails is not the end: the peer's Close may lie unread. Writing stops, reading
+goes on until it ends too.
 """
 
 from __future__ import annotations
@@ -28,18 +25,19 @@ from ._events import CloseCause, CloseCode, CloseEvent, CloseFrame
 from ._inbox import Inbox, size_of
 from ._keepalive import Pings
 from ._options import Options
-from ._outbox import Outbox
 from ._protocol.closing import State
 from ._protocol.session import Ping, Pong, Session
 from ._transport import LOST, Transport, os_error
+from ._writer import Writer
 
 __all__ = ["Driver"]
 
-HIGH_WATER: Final = 64 * 1024  # bytes in the outbox from which on senders wait
 FRAMES_PER_TURN: Final = 100  # that are looked at before others have their turn
 AT_ONCE: Final = 0.01  # seconds that a stream has which can only be awaited, where a socket is asked without waiting
 DROP_TIMEOUT: Final = 1.0  # seconds for closing a transport that has nothing to wait for
-WRITING_CLOSE: Final = frozenset({State.CLOSE_QUEUED, State.CLOSE_RECEIVED, State.FAILING})
+LOCAL_CAUSES: Final = frozenset(
+    {CloseCause.EXIT, CloseCause.ERROR, CloseCause.CANCELLED, CloseCause.CLOSED, CloseCause.ABORTED}
+)
 OWING_CLOSE: Final = frozenset({State.CLOSE_RECEIVED, State.FAILING})  # nothing but our Close is awaited
 
 logger = logging.getLogger("trio_closeevents")
@@ -59,13 +57,19 @@ class Driver:
     ) -> None:
         self.session = session
         self.transport = transport
-        self.outbox = Outbox()
         self.pings = Pings()
         self.life = trio.CancelScope(shield=True)
         self.decided = trio.Event()
         self.gone = trio.Event()
+        self.writer = Writer(
+            session,
+            transport,
+            self.decided,
+            on_close_written=self.sync,
+            on_broken=self._writing_broke,
+            on_bug=self._fail_internally,
+        )
         self.messages_received = self.bytes_received = 0
-        self.messages_sent = self.bytes_sent = 0
         self._client = client
         self._options = options
         self._on_end = on_end
@@ -75,12 +79,7 @@ class Driver:
         self._interrupted = False  # there is more to look at, but others had to have their turn
         self._reader_nap = trio.CancelScope()
         self._receiver_nap = trio.CancelScope()
-        self._writer = trio.lowlevel.ParkingLot()
-        self._before_queue = trio.lowlevel.ParkingLot()  # senders whose message is not queued yet
-        self._behind_queue = trio.lowlevel.ParkingLot()  # senders that wait for their message to leave
-        self._owed_pong: bytes | None = None  # the latest Ping that came while the outbox was over its limit
         self._input_end: tuple[CloseCause, BaseException | None] | None = None  # comes after what was read
-        self._write_error: BaseException | None = None
 
     # -- receiving -----------------------------------------------------------------------------------------------
 
@@ -123,7 +122,7 @@ class Driver:
             if self._take_input():
                 await trio.lowlevel.checkpoint()
             else:
-                self.flush()
+                self.writer.flush()
                 await self._wait_until_readable()
 
     async def _let_reader_read(self) -> None:
@@ -173,7 +172,7 @@ class Driver:
         try:
             while (event := self.session.next_event(turn)) is not None:
                 if isinstance(event, Ping):
-                    self._answer_ping(bytes(event.payload))
+                    self.writer.answer_ping(bytes(event.payload))
                 elif isinstance(event, Pong):
                     self.pings.answer(bytes(event.payload))
                 else:
@@ -196,10 +195,10 @@ class Driver:
         if self._input_end is None:
             return
         cause, error = self._input_end
-        if cause is CloseCause.EOF and self._write_error is None:
+        if cause is CloseCause.EOF and self.writer.error is None:
             self.session.receive_eof()
         elif cause is not CloseCause.INTERNAL_ERROR:
-            self.session.lose_transport(CloseCause.RESET, error or self._write_error)
+            self.session.lose_transport(CloseCause.RESET, error or self.writer.error)
 
     def _digest(self, *, everything: bool = False) -> None:
         """Look at what was read, and keep the messages: up to the inbox's limits, or one turn's worth of everything."""
@@ -215,100 +214,22 @@ class Driver:
 
     def _is_paused(self) -> bool:
         """The inbox is at a limit, and so nothing of the peer is seen; only in OPEN, and while we can write."""
-        return self._inbox.is_full and self.session.state is State.OPEN and self._write_error is None
+        return self._inbox.is_full and self.session.state is State.OPEN and self.writer.error is None
 
     def discard_inbox(self) -> None:
         """Forget the messages that nobody has asked for."""
         self._inbox.clear()
 
-    # -- sending -------------------------------------------------------------------------------------------------
-
-    async def send(self, message: str | bytes) -> bool:
-        """Queue a whole message and wait until there is room behind it; tell whether the connection still stands.
-
-        If cancelled while it waits, the message is either queued whole or not at all.
-        """
-        while self.session.state is State.OPEN and (self.outbox.size > HIGH_WATER or self._write_error is not None):
-            await self._before_queue.park()
-            if self.decided.is_set():
-                return False
-        if self.session.state is not State.OPEN:
-            await self.decided.wait()
-            return False
-        size = size_of(message)
-        self.outbox.append(self.session.send_message(message), size)
-        self.messages_sent += 1
-        self.bytes_sent += size
-        if self.outbox.size > HIGH_WATER:
-            self.flush()
-        else:
-            self._writer.unpark()
-            self._admit_senders()
-        while self.outbox.size > HIGH_WATER:
-            self._writer.unpark()
-            await self._behind_queue.park()
-            if self.lost:
-                return False
-        if self._write_error is not None:
-            await self.decided.wait()
-        return self._write_error is None
-
-    def _admit_senders(self) -> None:
-        if self.session.state is State.OPEN and self.outbox.size <= HIGH_WATER and self._write_error is None:
-            self._before_queue.unpark()
-
-    def send_control(self, frame: bytes) -> None:
-        """Queue a Ping or Pong; it goes out on the next turn of the loop."""
-        self.outbox.append(frame)
-        self._writer.unpark()
-
     async def ping(self, payload: bytes | None) -> float | None:
         """Send a Ping and wait for its Pong; return the seconds it took, or `None` if the connection ended first."""
         payload = self.pings.new_payload() if payload is None else payload
         ping = self.pings.begin(payload)
-        self.send_control(self.session.send_ping(payload))
+        self.writer.send_control(self.session.send_ping(payload))
         try:
             await ping.done.wait()
         finally:
             self.pings.forget(payload)
         return ping.latency
-
-    def _answer_ping(self, payload: bytes) -> None:
-        if self._write_error is not None:
-            return
-        if self.outbox.size > HIGH_WATER:
-            self._owed_pong = payload  # to answer the latest is enough (RFC 6455 §5.5.3)
-        else:
-            self.send_control(self.session.send_pong(payload))
-
-    def flush(self) -> None:
-        """Hand to the network what it takes without waiting."""
-        try:
-            self.transport.write_nowait(self.outbox)
-        except LOST as error:
-            self._stop_writing(error)
-        self._after_write()
-
-    def _after_write(self) -> None:
-        if self.outbox.size > HIGH_WATER:
-            return
-        if self._owed_pong is not None and self.session.state is State.OPEN and self._write_error is None:
-            payload, self._owed_pong = self._owed_pong, None
-            self.send_control(self.session.send_pong(payload))
-        self._behind_queue.unpark_all()
-        self._admit_senders()
-        if not self.outbox.size and self._write_error is None and self.session.state in WRITING_CLOSE:
-            self.session.close_written()
-            self.sync()
-
-    def _stop_writing(self, error: BaseException) -> None:
-        self._write_error = self._write_error or os_error(error)
-        self.outbox.clear()
-        self._behind_queue.unpark_all()
-        self.limit(self._options.cancel_timeout)  # for a peer that neither reads nor ends
-        self._digest()
-        self._wake_reader()  # a full inbox does not hold it back any more
-        self.sync()
 
     # -- the ending ----------------------------------------------------------------------------------------------
 
@@ -349,18 +270,16 @@ class Driver:
     def sync(self) -> None:
         """Follow the session: the one place where its state has consequences."""
         session = self.session
-        if (frame := session.take_close_frame()) is not None and self._write_error is None:
-            self.outbox.append(frame)
-            self._writer.unpark()
-            self.flush()
+        if (frame := session.take_close_frame()) is not None:
+            self.writer.send_close(frame)
         if session.state is State.OPEN:
             return
         if session.state in (State.FAILING, State.FAILED):
             self.limit(self._options.cancel_timeout)
         elif session.cause is CloseCause.REMOTE:
             self.limit(self._options.close_timeout)
-        if self._write_error is not None and session.state in OWING_CLOSE:
-            session.lose_transport(CloseCause.RESET, self._write_error)
+        if self.writer.error is not None and session.state in OWING_CLOSE:
+            session.lose_transport(CloseCause.RESET, self.writer.error)
         self._wake_reader()
         if session.close_event is not None and not self.decided.is_set():
             self._announce(session.close_event)
@@ -370,11 +289,14 @@ class Driver:
         self.decided.set()
         self.pings.end()
         self._receiver_nap.cancel()
-        self._before_queue.unpark_all()
-        if self.session.state is State.CLOSED:
-            self.outbox.clear()
-            self._behind_queue.unpark_all()
+        self.writer.end()
         self._on_end()
+
+    def _writing_broke(self) -> None:
+        self.limit(self._options.cancel_timeout)  # for a peer that neither reads nor ends
+        self._digest()
+        self._wake_reader()  # a full inbox does not hold it back any more
+        self.sync()
 
     def _fail_internally(self, error: Exception) -> None:
         logger.error("internal error in a connection, which fails with 1011", exc_info=error)
@@ -390,11 +312,11 @@ class Driver:
         try:
             with self.life:
                 async with trio.open_nursery() as tasks:
-                    tasks.start_soon(self._write_loop)
+                    tasks.start_soon(self.writer.run)
                     await self._read_loop()
                     tasks.cancel_scope.cancel()
         finally:
-            self.session.lose_transport(CloseCause.RESET, self._write_error)
+            self.session.lose_transport(CloseCause.RESET, self.writer.error)
             self.transport.drop()
             try:
                 self.sync()  # may call `on_close`, which may be interrupted
@@ -453,23 +375,3 @@ class Driver:
 
     def _wake_reader(self) -> None:
         self._reader_nap.cancel()
-
-    @trio.lowlevel.enable_ki_protection
-    async def _write_loop(self) -> None:
-        while True:
-            if not self.outbox.size:
-                await self._writer.park()
-                continue
-            try:
-                await self.transport.write(self.outbox)
-            except LOST as error:
-                self._stop_writing(error)
-            except Exception as error:
-                self._stop_writing(error)
-                self._fail_internally(error)
-            self._after_write()
-
-
-LOCAL_CAUSES: Final = frozenset(
-    {CloseCause.EXIT, CloseCause.ERROR, CloseCause.CANCELLED, CloseCause.CLOSED, CloseCause.ABORTED}
-)

@@ -10,11 +10,19 @@ import trio
 
 from ._events import CloseCause, CloseCode, CloseEvent
 from ._http import TOKEN
-from ._transport import Transport, as_tls, open_transport
+from ._transport import LOST, Transport, as_tls, open_transport
 
-__all__ = ["Opening", "check_subprotocols", "unopened"]
+__all__ = ["Opening", "Unopened", "check_subprotocols", "unopened"]
 
 DROP_TIMEOUT: Final = 1.0  # seconds for closing what has nothing to wait for
+
+
+class Unopened(Exception):
+    """Why no connection came about, for each side to tell in its own words; its `__cause__` is the error behind it."""
+
+    def __init__(self, why: str, cause: CloseCause) -> None:
+        super().__init__(why)
+        self.cause = cause
 
 
 class Opening:
@@ -29,16 +37,24 @@ class Opening:
         assert self.stream is not None
         self.stream = trio.SSLStream(self.stream, context, server_side=server_side, server_hostname=server_hostname)
 
-    async def finish_tls(self) -> None:
-        """Run the TLS handshake, if the stream has one to run. `trio.BrokenResourceError` if it fails."""
-        tls = as_tls(self.stream)
-        if tls is not None:
-            await tls.do_handshake()
+    async def take_transport(self) -> Transport:
+        """Run the TLS handshake, if there is one to run; return the transport, which uses up the stream.
 
-    def take_transport(self) -> Transport:
-        """Return the transport for the stream, which is used up by that. One of `LOST` if it is closed already."""
+        Raises:
+            Unopened: TLS failed, or the stream is closed already.
+        """
         assert self.stream is not None
-        self._transport, self.stream = open_transport(self.stream), None
+        tls = as_tls(self.stream)
+        try:
+            if tls is not None:
+                await tls.do_handshake()
+        except trio.BrokenResourceError as error:
+            reason = error.__cause__ or error
+            raise Unopened(f"the TLS handshake failed: {reason}", CloseCause.TLS) from reason
+        try:
+            self._transport, self.stream = open_transport(self.stream), None
+        except LOST as error:
+            raise Unopened("the stream is closed already", CloseCause.RESET) from error
         return self._transport
 
     async def abandon(self) -> None:

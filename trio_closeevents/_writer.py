@@ -1,0 +1,174 @@
+"""What one connection sends: who may queue a frame, who waits for room, and the task that hands over what is queued.
+
+Theory. Whole frames go into the outbox, and nothing else is ever written: no cancellation can tear a frame. On a
+socket, anyone may flush; the writer's task does it on the next turn of the loop, and waits for room. A Close frame is
+the last thing in the outbox, so it was written when the outbox is empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import trio
+
+from ._inbox import size_of
+from ._outbox import Outbox
+from ._protocol.closing import State
+from ._protocol.session import Session
+from ._transport import LOST, Transport, os_error
+
+__all__ = ["Writer"]
+
+HIGH_WATER: Final = 64 * 1024  # bytes in the outbox from which on senders wait
+WRITING_CLOSE: Final = frozenset({State.CLOSE_QUEUED, State.CLOSE_RECEIVED, State.FAILING})
+
+
+class Writer:
+    """The sending half of a connection.
+
+    Args:
+        decided: set together with the CloseEvent.
+        on_close_written: called when the last byte of our Close was handed over.
+        on_broken: called when a write has failed; nothing is written any more.
+        on_bug: called with an exception that no stream should raise.
+
+    Attributes:
+        outbox: the frames that wait.
+        error: what broke writing; `None` as long as nothing did.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        transport: Transport,
+        decided: trio.Event,
+        *,
+        on_close_written: Callable[[], None],
+        on_broken: Callable[[], None],
+        on_bug: Callable[[Exception], None],
+    ) -> None:
+        self.outbox = Outbox()
+        self.error: BaseException | None = None
+        self.messages_sent = self.bytes_sent = 0
+        self._session = session
+        self._transport = transport
+        self._decided = decided
+        self._on_close_written = on_close_written
+        self._on_broken = on_broken
+        self._on_bug = on_bug
+        self._idle = trio.lowlevel.ParkingLot()  # the task, as long as nothing is queued
+        self._before_queue = trio.lowlevel.ParkingLot()  # senders whose message is not queued yet
+        self._behind_queue = trio.lowlevel.ParkingLot()  # senders that wait for their message to leave
+        self._owed_pong: bytes | None = None  # the latest Ping that came while the outbox was over its limit
+
+    @property
+    def _is_crowded(self) -> bool:
+        return self.outbox.size > HIGH_WATER
+
+    @property
+    def _is_open(self) -> bool:
+        return self._session.state is State.OPEN
+
+    async def send(self, message: str | bytes) -> bool:
+        """Queue a whole message and wait until there is room behind it; tell whether the connection still stands.
+
+        If cancelled while it waits, the message is either queued whole or not at all.
+        """
+        while self._is_open and (self._is_crowded or self.error is not None):
+            await self._before_queue.park()
+            if self._decided.is_set():
+                return False
+        if not self._is_open:
+            await self._decided.wait()
+            return False
+        size = size_of(message)
+        self.outbox.append(self._session.send_message(message), size)
+        self.messages_sent += 1
+        self.bytes_sent += size
+        if self._is_crowded:
+            self.flush()
+        else:
+            self._idle.unpark()
+            self._admit_senders()
+        while self._is_crowded:
+            self._idle.unpark()
+            await self._behind_queue.park()
+            if self._session.state is State.CLOSED:
+                return False
+        if self.error is not None:
+            await self._decided.wait()
+        return self.error is None
+
+    def _admit_senders(self) -> None:
+        if self._is_open and not self._is_crowded and self.error is None:
+            self._before_queue.unpark()
+
+    def send_control(self, frame: bytes) -> None:
+        """Queue a Ping or Pong; it goes out on the next turn of the loop."""
+        self.outbox.append(frame)
+        self._idle.unpark()
+
+    def answer_ping(self, payload: bytes) -> None:
+        """Queue a Pong, or owe it while the outbox is over its limit."""
+        if self.error is not None:
+            return
+        if self._is_crowded:
+            self._owed_pong = payload  # to answer the latest is enough (RFC 6455 §5.5.3)
+        else:
+            self.send_control(self._session.send_pong(payload))
+
+    def send_close(self, frame: bytes) -> None:
+        """Queue our Close frame, the last of all, and hand over what goes at once."""
+        if self.error is None:
+            self.send_control(frame)
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand to the network what it takes without waiting."""
+        try:
+            self._transport.write_nowait(self.outbox)
+        except LOST as error:
+            self._stop(error)
+        self._after_write()
+
+    def _after_write(self) -> None:
+        if self._is_crowded:
+            return
+        if self._owed_pong is not None and self._is_open and self.error is None:
+            payload, self._owed_pong = self._owed_pong, None
+            self.send_control(self._session.send_pong(payload))
+        self._behind_queue.unpark_all()
+        self._admit_senders()
+        if not self.outbox.size and self.error is None and self._session.state in WRITING_CLOSE:
+            self._session.close_written()
+            self._on_close_written()
+
+    def _stop(self, error: BaseException) -> None:
+        self.error = self.error or os_error(error)
+        self.outbox.clear()
+        self._behind_queue.unpark_all()
+        self._on_broken()
+
+    def end(self) -> None:
+        """Wake the senders: the CloseEvent is decided."""
+        self._before_queue.unpark_all()
+        if self._session.state is State.CLOSED:
+            self.outbox.clear()
+            self._behind_queue.unpark_all()
+
+    @trio.lowlevel.enable_ki_protection
+    async def run(self) -> None:
+        """Write what is queued, until cancelled."""
+        while True:
+            if not self.outbox.size:
+                await self._idle.park()
+                continue
+            try:
+                await self._transport.write(self.outbox)
+            except LOST as error:
+                self._stop(error)
+            except Exception as error:
+                self._stop(error)
+                self._on_bug(error)
+            self._after_write()
