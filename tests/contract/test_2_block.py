@@ -9,8 +9,9 @@ from contextlib import AbstractAsyncContextManager, aclosing
 
 import pytest
 import trio
+import trio.testing
 
-from trio_closeevents import CloseFrame, ClosePolicy, LocallyClosed, WebSocket
+from trio_closeevents import CloseFrame, ClosePolicy, LocallyClosed, WebSocket, connect
 from trio_closeevents._demo.peer import RawPeer
 
 from .stage import Script, Stage, answer_close, do_nothing, echo_close, end_transport, event, leave, only_read
@@ -310,6 +311,25 @@ async def test_end_generator_by_the_garbage_collector_warns(stage: Stage) -> Non
                     pass  # trio finds the nursery stack corrupted; nothing is promised
                 gc.collect()
     assert any(issubclass(each.category, ResourceWarning) for each in seen)
+
+
+def test_end_generator_after_trio_has_ended_warns() -> None:
+    """A generator that outlives trio's loop can still be finalised: nothing is sent, nothing raised but the warning."""
+
+    async def open_and_leave() -> AbstractAsyncContextManager[WebSocket]:
+        ours, theirs = trio.testing.memory_stream_pair()
+        block = connect("ws://localhost/", stream=ours)
+        async with trio.open_nursery() as nursery:
+            peer = RawPeer(theirs, client=False)
+            nursery.start_soon(peer.open)
+            async with block as ws:
+                ws.abort()
+        return block
+
+    block = trio.run(open_and_leave)
+    finalisation = block.__aexit__(GeneratorExit, GeneratorExit(), None)
+    with pytest.warns(ResourceWarning, match="aclosing"), pytest.raises(StopIteration):
+        finalisation.__await__().__next__()
 
 
 # -- what comes out ------------------------------------------------------------------------------------------------
