@@ -21,6 +21,9 @@ DEFAULTS: Final = {
     "open_timeout": 10,
     "close_timeout": 10,
     "cancel_timeout": 1,
+    "ping_interval": 20,
+    "ping_timeout": 20,
+    "compression": None,
     "policy": ClosePolicy(),
     "cancel_on_close": False,
 }

@@ -2,7 +2,8 @@
 
 from ._accept import accept
 from ._client import connect
-from ._connection import ReadyState, Stats, WebSocket
+from ._compression import Deflate
+from ._connection import WebSocket
 from ._errors import (
     ConnectionBroken,
     ConnectionClosed,
@@ -17,6 +18,8 @@ from ._http import Headers, Request, Response
 from ._options import Options
 from ._policy import ClosePolicy
 from ._server import Server, open_server, serve
+from ._status import ReadyState, Stats
+from ._stream import MessageStream
 
 __all__ = [
     "CloseCause",
@@ -26,11 +29,13 @@ __all__ = [
     "ClosePolicy",
     "ConnectionBroken",
     "ConnectionClosed",
+    "Deflate",
     "HandshakeError",
     "HandshakeRejected",
     "HandshakeTimeout",
     "Headers",
     "LocallyClosed",
+    "MessageStream",
     "Options",
     "ReadyState",
     "RemoteClosed",

@@ -16,10 +16,9 @@ from ._connection import WebSocket
 from ._errors import HandshakeError, HandshakeRejected, HandshakeTimeout
 from ._events import CloseCause, CloseEvent
 from ._http import Headers, Request, Response
-from ._opening import Opening, Unopened, check_subprotocols, unopened
+from ._opening import Opening, Unopened, check_subprotocols, open_session, unopened
 from ._options import Options, OptionsDict, takes_options
 from ._protocol.handshake import RequestRefused, ServerHandshake, headers_of
-from ._protocol.session import Session
 from ._transport import LOST, Transport, os_error
 
 __all__ = ["Accepting", "OnClose", "ProcessRequest", "ServerOptions", "accept"]
@@ -96,7 +95,7 @@ class Accepting(WebSocketBlock):
         super().__init__(server.options)
         self._stream = stream
         self._server = server
-        self._handshake = ServerHandshake()
+        self._handshake = ServerHandshake(server.options.deflate)
         self._scope = trio.CancelScope()
         self._refused = False
         self._answered = False
@@ -154,13 +153,10 @@ class Accepting(WebSocketBlock):
         except LOST as error:
             cause = os_error(error)
             raise self._failed(f"the connection was lost: {cause}", CloseCause.RESET) from cause
-        options = self._options
-        session = Session(client=False, max_message_size=options.max_message_size, max_fragments=options.max_fragments)
-        session.receive_data(self._handshake.leftover)
         return WebSocket(
-            session,
+            open_session(self._handshake, self._options, client=False),
             transport,
-            options,
+            self._options,
             client=False,
             request=request,
             response=Response(101, headers_of(switch)),

@@ -14,11 +14,10 @@ from ._connection import WebSocket
 from ._errors import HandshakeError, HandshakeRejected, HandshakeTimeout
 from ._events import CloseCause
 from ._http import Headers, HeadersLike, Response
-from ._opening import Opening, Unopened, check_subprotocols, unopened
+from ._opening import Opening, Unopened, check_subprotocols, open_session, unopened
 from ._options import Options, OptionsDict, takes_options
 from ._policy import leaves
 from ._protocol.handshake import BadResponse, ClientHandshake
-from ._protocol.session import Session
 from ._transport import LOST, Transport, os_error
 from ._url import URL, parse_url
 
@@ -91,7 +90,7 @@ class Connecting(WebSocketBlock):
         self._ssl_context = ssl_context
         others = [(name, value) for name, value in headers.pairs if name.lower() != "host"]
         self._handshake = ClientHandshake(
-            headers.get("host", target.host_header), target.target, subprotocols, Headers(others)
+            headers.get("host", target.host_header), target.target, subprotocols, Headers(others), options.deflate
         )
 
     def __repr__(self) -> str:
@@ -148,13 +147,10 @@ class Connecting(WebSocketBlock):
             raise self._failed(str(error), CloseCause.MALFORMED) from error
         if response.status != 101:
             raise self._rejected(response)
-        options = self._options
-        session = Session(client=True, max_message_size=options.max_message_size, max_fragments=options.max_fragments)
-        session.receive_data(handshake.leftover)
         return WebSocket(
-            session,
+            open_session(handshake, self._options, client=True),
             transport,
-            options,
+            self._options,
             client=True,
             request=handshake.request,
             response=response,

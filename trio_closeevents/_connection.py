@@ -2,60 +2,33 @@
 
 from __future__ import annotations
 
-import enum
 import logging
+import sys
 import uuid
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import trio
 
 from ._driver import Driver
 from ._errors import ConnectionBroken, ConnectionClosed, LocallyClosed, RemoteClosed
 from ._events import CloseCause, CloseCode, CloseEvent, CloseFrame, sendable_frame
+from ._fragments import Fragments, Sendable, fragments_of
 from ._http import Request, Response
-from ._options import Options
-from ._payload import checked_control_payload, checked_message
-from ._policy import end_of_block
+from ._options import Options, check_limit
+from ._payload import checked_control_payload, checked_message, decoded
 from ._protocol.closing import State
-from ._protocol.session import Session
+from ._protocol.session import Piece, Session
+from ._status import ReadyState, Stats
+from ._stream import MessageStream
 from ._transport import Transport
 
-__all__ = ["ReadyState", "Stats", "WebSocket"]
+__all__ = ["WebSocket"]
 
 END_OF_ITERATION: Final = frozenset({CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY, CloseCode.NO_STATUS_RCVD})
 
-# The scope round the tasks' own deadline: a shield must have one, and this one must never be the one that acts.
-MARGIN: Final = 5.0
-
 logger = logging.getLogger("trio_closeevents")
 protected = trio.lowlevel.enable_ki_protection
-
-
-class ReadyState(enum.IntEnum):
-    """Where a connection stands, in the browser's words (WHATWG WebSockets, `readyState`)."""
-
-    CONNECTING = 0
-    OPEN = 1
-    CLOSING = 2
-    CLOSED = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Stats:
-    """What a connection has carried so far: messages, and bytes of payload before masking and framing.
-
-    Sent counts what was queued. Received counts what the program got or can still get. Dropped is what the peer sent
-    after our Close frame, control frames included in the bytes.
-    """
-
-    messages_sent: int
-    bytes_sent: int
-    messages_received: int
-    bytes_received: int
-    messages_dropped: int
-    bytes_dropped: int
 
 
 class WebSocket(trio.abc.Channel[str | bytes]):
@@ -91,39 +64,115 @@ class WebSocket(trio.abc.Channel[str | bytes]):
     # -- messages ------------------------------------------------------------------------------------------------
 
     @protected
-    async def send(self, value: str | bytes | bytearray | memoryview) -> None:
-        """Send one message: a `str` as text, anything bytes-like as binary.
+    async def send(self, value: Sendable, *, text: bool | None = None) -> None:
+        """Send one message: a `str` as text, anything bytes-like as binary, an iterable of either in fragments.
 
         Returns when the message is queued and at most 64 KiB wait for the network; *value* may be changed then. If
         cancelled while it waits, the message is either queued whole, and will be sent before any Close, or not at all;
         the connection stays usable either way.
 
+        An iterable, asynchronous or not, is sent part by part (RFC 6455 §5.4); the messages of other tasks wait
+        meanwhile, Pings and Pongs do not. A list or tuple is checked whole before anything is sent. If the iterable
+        raises, or this is cancelled between two parts, there is no way back: the connection closes with the code that
+        a block would have for that (1011, 1001), and the exception goes on.
+
+        Args:
+            value: the message, or its parts.
+            text: `True` sends bytes as text, `False` sends `str` as binary, in UTF-8; `None`: as it is.
+
         Raises:
-            TypeError: *value* is neither `str` nor bytes-like. The connection stays open.
-            ValueError: *value* is a `str` with lone surrogates, which UTF-8 cannot carry. The connection stays open.
+            TypeError: *value* is neither `str` nor bytes-like nor an iterable of one of them. The connection stays
+                open, unless a part was sent already.
+            ValueError: text that UTF-8 cannot carry, or bytes as text that are not UTF-8. The same.
             LocallyClosed: this side has closed, or left the block.
             ConnectionBroken: the connection ended otherwise, or the peer is closing it.
         """
-        message = checked_message(value)
+        if (fragments := fragments_of(value, text)) is not None:
+            await trio.lowlevel.checkpoint()
+            await self._send_fragments(fragments)
+            return
+        message = checked_message(value, text)
         await trio.lowlevel.checkpoint()
         self._check_sendable()
         if not await self._driver.writer.send(message):
             raise self._closed_error(sending=True) from self._session.error
 
+    async def _send_fragments(self, fragments: Fragments) -> None:
+        writer = self._driver.writer
+        begun = complete = False
+        try:
+            self._check_sendable()
+            part = await fragments.next()
+            if part is None:
+                fragments.end()  # raises if it is no message
+            begun = stands = await writer.begin_message()
+            while stands and part is not None:
+                stands = not part or await writer.send_fragment(part, last=False)
+                part = await fragments.next() if stands else None
+            if not stands or not await writer.send_fragment(fragments.end(), last=True):
+                raise self._closed_error(sending=True) from self._session.error
+            complete = True
+        finally:
+            if begun:
+                if not complete and self._session.state is State.OPEN:
+                    self._driver.close_for(sys.exception(), keep_arrived=True)
+                writer.end_message()
+            await fragments.aclose()
+
     @protected
-    async def receive(self) -> str | bytes:
+    async def receive(self, *, decode: bool | None = None) -> str | bytes:
         """Return the next message: text as `str`, binary as `bytes`.
 
         If cancelled, nothing is lost: the next call returns the message. What had arrived before the end, or before
         our own Close, is handed out first.
 
+        Args:
+            decode: `True` returns a `str`, of binary messages too; `False` returns `bytes`, of text too, in UTF-8.
+
         Raises:
+            ValueError: *decode* is true, and a binary message is not UTF-8. The next call can still return it.
             RemoteClosed: the peer has closed cleanly with 1000, 1001 or no code.
             LocallyClosed: this side has closed, or left the block.
             ConnectionBroken: the connection ended otherwise. Its `__cause__` is the socket's error, if there was one.
             trio.BusyResourceError: another task is in `receive` already. The connection is untouched.
+            RuntimeError: a message is half read: an exception has left the block of its `receive_stream`.
         """
-        message = await self._driver.receive()
+        self._driver.reader.check_whole()
+        message = cast("str | bytes", await self._receive())
+        if decode is True and isinstance(message, bytes):
+            try:
+                return decoded(message)
+            except ValueError:
+                self._driver.reader.inbox.put_back(message)
+                raise
+        return message.encode() if decode is False and isinstance(message, str) else message
+
+    def receive_stream(self, *, max_size: int | None = None) -> MessageStream:
+        """Receive the next message piece by piece, as it arrives: for messages that are larger than memory.
+
+        ``async with ws.receive_stream() as pieces:`` waits for the message to begin; ``async for piece in pieces:``
+        gives its pieces. If that is cancelled, nothing is lost. A block that is left normally before the message has
+        ended skips the rest of it; after one that an exception or a cancellation has left, the next `receive_stream`
+        goes on where it was. As long as a block is open, nobody else may receive.
+
+        A message over `max_message_size` that arrives while nobody receives waits for somebody who does, and nothing
+        behind it is seen: so one can be received in pieces whose size only *max_size* limits.
+
+        Args:
+            max_size: the most bytes the message may have, decoded; a larger one fails the connection with 1009.
+                `None`: no limit.
+
+        Raises:
+            TypeError, ValueError: *max_size* is no limit.
+            RemoteClosed, LocallyClosed, ConnectionBroken: as for `receive`, from the block's beginning and from the
+                iteration.
+            trio.BusyResourceError: another task receives already.
+        """
+        check_limit("max_size", max_size, 0)
+        return MessageStream(self._driver.reader, self._receive, max_size)
+
+    async def _receive(self) -> str | bytes | Piece:
+        message: str | bytes | Piece | None = await self._driver.reader.receive()
         if message is None:
             raise self._closed_error(sending=False) from self._session.error
         return message
@@ -258,14 +307,19 @@ class WebSocket(trio.abc.Channel[str | bytes]):
         return self._driver.writer.outbox.payload
 
     @property
+    def latency(self) -> float | None:
+        """Seconds of the latest round trip of a Ping and its Pong, a keepalive's or one of `ping`; `None` before it."""
+        return self._driver.pings.latency
+
+    @property
     def stats(self) -> Stats:
         """What the connection has carried so far."""
         driver, session = self._driver, self._session
         return Stats(
             driver.writer.messages_sent,
             driver.writer.bytes_sent,
-            driver.messages_received,
-            driver.bytes_received,
+            driver.reader.messages_received,
+            driver.reader.bytes_received,
             session.messages_dropped,
             session.bytes_dropped,
         )
@@ -282,7 +336,7 @@ class WebSocket(trio.abc.Channel[str | bytes]):
 
     def _closed_error(self, *, sending: bool) -> ConnectionClosed:
         """Return the exception for what is asked of a connection that has ended or is about to."""
-        if self._driver.closed_by_us:
+        if self._session.closed_by_us:
             return LocallyClosed(connection=self)
         event = self.close_event
         if not sending and event is not None and event.was_clean and event.code in END_OF_ITERATION:
@@ -293,7 +347,7 @@ class WebSocket(trio.abc.Channel[str | bytes]):
         """The CloseEvent was decided: tell the log, the block and the program."""
         event = self._session.close_event
         assert event is not None
-        if self.under_block is not None and not self._driver.closed_by_us:  # an `aclose` in the block goes on first
+        if self.under_block is not None and not self._session.closed_by_us:  # an `aclose` in the block goes on first
             self.under_block.cancel()
         extra = {"websocket": self, "close_event": event}
         logger.info("%s %s (%s) ended: %s", self._role, self._id.hex[:8], self._request.target, event, extra=extra)
@@ -322,11 +376,8 @@ class WebSocket(trio.abc.Channel[str | bytes]):
 
     def close_for(self, left_by: BaseException | None) -> None:
         """Begin the ending that a block asks for which *left_by* leaves, or which returns (`None`)."""
-        end = end_of_block(left_by, self._options.policy, aside=trio.Cancelled)
-        limit = self._options.close_timeout if end.patient else self._options.cancel_timeout
-        limit = 0 if isinstance(left_by, GeneratorExit) else limit
-        self._driver.close(end.frame, end.cause, limit, keep_arrived=False)
-        self._driver.discard_inbox()
+        self._driver.close_for(left_by, keep_arrived=False)
+        self._driver.reader.discard_inbox()
         if isinstance(left_by, GeneratorExit):
             self._driver.abort()
 
@@ -335,23 +386,8 @@ class WebSocket(trio.abc.Channel[str | bytes]):
         self._driver.close(frame, CloseCause.CLOSED, self._options.close_timeout, keep_arrived=True)
 
     async def see_it_through(self) -> None:
-        """Wait until the transport is gone, whatever comes; then raise what came.
-
-        A cancellation shortens the wait to `cancel_timeout`, Ctrl-C ends it at once (trio delivers it into a wait of
-        the main task, shielded or not).
-        """
-        driver = self._driver
-        try:
-            try:
-                await driver.gone.wait()
-            except trio.Cancelled:
-                driver.limit(self._options.cancel_timeout)
-                with trio.CancelScope(shield=True, deadline=driver.life.deadline + MARGIN):
-                    await driver.gone.wait()
-                raise
-        except KeyboardInterrupt:
-            driver.abort()
-            raise
+        """Wait until the transport is gone, whatever comes; then raise what came."""
+        await self._driver.see_it_through()
 
 
 class Events(AsyncIterator[str | bytes | CloseEvent]):

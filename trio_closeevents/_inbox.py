@@ -1,8 +1,10 @@
-"""Messages that arrived and nobody has asked for yet, with their limits."""
+"""Messages that arrived and nobody has asked for yet, or pieces of them, with their limits."""
 
 from __future__ import annotations
 
 from collections import deque
+
+from ._protocol.session import Piece
 
 __all__ = ["Inbox", "size_of"]
 
@@ -16,23 +18,40 @@ class Inbox:
     def __init__(self, max_messages: int | None, max_bytes: int | None) -> None:
         self._max_messages = max_messages
         self._max_bytes = max_bytes
-        self._messages: deque[tuple[str | bytes, int]] = deque()  # each with its bytes
+        self._messages: deque[tuple[str | bytes | Piece, int]] = deque()  # each with its bytes
         self._bytes = 0
 
-    @property
-    def is_full(self) -> bool:
-        """One of the bounds is reached."""
+    def is_full(self, unfinished: int = 0) -> bool:
+        """Tell whether a bound is reached, *unfinished* bytes of a message that is not here yet included."""
         return (self._max_messages is not None and len(self._messages) >= self._max_messages) or (
-            self._max_bytes is not None and self._bytes >= self._max_bytes
+            self._max_bytes is not None and self._bytes + unfinished >= self._max_bytes
         )
 
-    def put(self, message: str | bytes) -> None:
+    def put(self, message: str | bytes | Piece) -> None:
         """Add a message."""
         size = size_of(message)
         self._messages.append((message, size))
         self._bytes += size
 
-    def take(self) -> str | bytes | None:
+    def put_back(self, message: str | bytes | Piece) -> None:
+        """Make *message* the oldest again, since the program could not use it."""
+        size = size_of(message)
+        self._messages.appendleft((message, size))
+        self._bytes += size
+
+    @property
+    def oldest(self) -> str | bytes | Piece | None:
+        """What `take` would return."""
+        return self._messages[0][0] if self._messages else None
+
+    def drop_pieces(self) -> None:
+        """Drop the rest of a message of which pieces stand first."""
+        while isinstance(piece := self.oldest, Piece):
+            self.take()
+            if piece.last:
+                return
+
+    def take(self) -> str | bytes | Piece | None:
         """Return the oldest message, `None` if there is none."""
         if not self._messages:
             return None
@@ -46,8 +65,10 @@ class Inbox:
         self._bytes = 0
 
 
-def size_of(message: str | bytes) -> int:
+def size_of(message: str | bytes | Piece) -> int:
     """Return the bytes of a message on the wire."""
+    if isinstance(message, Piece):
+        message = message.data
     if isinstance(message, bytes):
         return len(message)
     return len(message) if message.isascii() else len(message.encode())

@@ -10,9 +10,12 @@ import trio
 
 from ._events import CloseCause, CloseCode, CloseEvent
 from ._http import TOKEN
+from ._options import Options
+from ._protocol.handshake import ClientHandshake, ServerHandshake
+from ._protocol.session import Session
 from ._transport import LOST, Transport, as_tls, open_transport
 
-__all__ = ["Opening", "Unopened", "check_subprotocols", "unopened"]
+__all__ = ["Opening", "Unopened", "check_subprotocols", "open_session", "unopened"]
 
 DROP_TIMEOUT: Final = 1.0  # seconds for closing what has nothing to wait for
 
@@ -64,6 +67,18 @@ class Opening:
                 await self._transport.aclose()
             if self.stream is not None:
                 await trio.aclose_forcefully(self.stream)
+
+
+def open_session(handshake: ServerHandshake | ClientHandshake, options: Options, *, client: bool) -> Session:
+    """Return the session of what *handshake* has opened."""
+    session = Session(
+        client=client,
+        max_message_size=options.max_message_size,
+        max_fragments=options.max_fragments,
+        extensions=handshake.extensions,
+    )
+    session.receive_data(handshake.leftover)
+    return session
 
 
 def unopened(cause: CloseCause) -> CloseEvent:

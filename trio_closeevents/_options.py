@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, TypedDict, TypeVar
 
+from ._compression import Compression, Deflate, checked_compression
 from ._policy import ClosePolicy
 
 __all__ = ["Options", "OptionsDict", "takes_options"]
@@ -23,6 +24,9 @@ class OptionsDict(TypedDict, total=False):
     open_timeout: float
     close_timeout: float
     cancel_timeout: float
+    ping_interval: float | None
+    ping_timeout: float | None
+    compression: Compression
     policy: ClosePolicy
     cancel_on_close: bool
 
@@ -41,6 +45,11 @@ class Options:
         cancel_timeout: the same for a block that was cancelled or interrupted, and for a connection that was failed.
             With 0 the Close frame is sent only if the socket takes it at once (a stream that can only be awaited,
             TLS among them, has 10 ms to do so).
+        ping_interval: seconds between the Pings that are sent while the connection is open; `None`: none are.
+        ping_timeout: seconds after a Ping without anything at all from the peer, a Pong or whatever else, until the
+            connection fails with 1011 "keepalive timeout". They do not count while a full queue keeps us from reading.
+        compression: permessage-deflate (RFC 7692): `"deflate"`, a `Deflate` of your own, or `None`. It costs memory
+            and time, and takes place only if the peer wants it too.
         policy: which exception leaves the block with which Close frame.
         cancel_on_close: cancel the block when the connection ends under it.
     """
@@ -52,6 +61,9 @@ class Options:
     open_timeout: float = 10
     close_timeout: float = 10
     cancel_timeout: float = 1
+    ping_interval: float | None = 20
+    ping_timeout: float | None = 20
+    compression: Compression = None
     policy: ClosePolicy = ClosePolicy()  # noqa: RUF009  # a frozen value
     cancel_on_close: bool = False
 
@@ -61,10 +73,18 @@ class Options:
         for name in ("close_timeout", "cancel_timeout"):
             check_seconds(name, getattr(self, name), finite=True)
         check_seconds("open_timeout", self.open_timeout, finite=False)
+        for name in ("ping_interval", "ping_timeout"):
+            check_period(name, getattr(self, name))
+        checked_compression(self.compression)
         if not isinstance(self.policy, ClosePolicy):
             raise TypeError(f"policy must be a ClosePolicy, not {type(self.policy).__name__}: {self.policy!r}")
         if not isinstance(self.cancel_on_close, bool):
             raise TypeError(f"cancel_on_close must be a bool, not {self.cancel_on_close!r}")
+
+    @property
+    def deflate(self) -> Deflate | None:
+        """What `compression` means."""
+        return checked_compression(self.compression)
 
 
 def check_limit(name: str, value: object, least: int) -> None:
@@ -82,6 +102,15 @@ def check_seconds(name: str, value: object, *, finite: bool) -> None:
     if math.isnan(value) or value < 0 or (finite and math.isinf(value)):
         kind = "finite and " if finite else ""
         raise ValueError(f"{name} must be {kind}not negative, not {value}")
+
+
+def check_period(name: str, value: object) -> None:
+    if value is None:
+        return
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise TypeError(f"{name} must be a number of seconds or None, not {type(value).__name__}: {value!r}")
+    if not 0 < value < math.inf:
+        raise ValueError(f"{name} must be more than 0 and finite, or None to turn it off, not {value}")
 
 
 Function = TypeVar("Function", bound=Callable[..., Any])

@@ -2,26 +2,48 @@
 
 from __future__ import annotations
 
-from typing import Final, cast
+from typing import Final, TypeAlias, cast
 
-__all__ = ["checked_control_payload", "checked_message"]
+__all__ = ["BytesLike", "as_bytes", "checked_control_payload", "checked_message", "decoded", "not_utf8"]
+
+BytesLike: TypeAlias = bytes | bytearray | memoryview
 
 MAX_CONTROL_BYTES: Final = 125  # RFC 6455 §5.5
 
 
-def checked_message(value: object) -> str | bytes:
-    if isinstance(value, str):
-        try:
-            value.encode()
-        except UnicodeEncodeError as error:
-            raise ValueError(
-                f"a text message must be valid Unicode, and {value[error.start]!r} at index {error.start} is a lone "
-                f"surrogate: send bytes, or encode with errors='replace'"
-            ) from None
-        return value
+def checked_message(value: object, text: bool | None = None) -> str | bytes:
+    """Return a whole message of the kind that *text* asks for: `True` is text, `False` binary, `None` as *value* is.
+
+    Raises:
+        TypeError: neither `str` nor bytes-like.
+        ValueError: text that cannot travel.
+    """
     if (data := as_bytes(value)) is not None:
-        return data
-    raise TypeError(f"a message must be str, bytes, bytearray or memoryview, not {type(value).__name__}: {value!r:.80}")
+        return decoded(data) if text else data
+    if not isinstance(value, str):
+        raise TypeError(
+            f"a message must be str, bytes, bytearray or memoryview, or an iterable of such, "
+            f"not {type(value).__name__}: {value!r:.80}"
+        )
+    try:
+        encoded = value.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"a text message must be valid Unicode, and {value[error.start]!r} at index {error.start} is a lone "
+            f"surrogate: send bytes, or encode with errors='replace'"
+        ) from None
+    return encoded if text is False else value
+
+
+def decoded(data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise not_utf8(error) from None
+
+
+def not_utf8(error: UnicodeDecodeError) -> ValueError:
+    return ValueError(f"a text message must be valid UTF-8, and byte {error.start} is not ({error.reason})")
 
 
 def as_bytes(value: object) -> bytes | None:

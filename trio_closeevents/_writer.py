@@ -60,6 +60,7 @@ class Writer:
         self._idle = trio.lowlevel.ParkingLot()  # the task, as long as nothing is queued
         self._before_queue = trio.lowlevel.ParkingLot()  # senders whose message is not queued yet
         self._behind_queue = trio.lowlevel.ParkingLot()  # senders that wait for their message to leave
+        self._in_message = False  # a fragmented message is under way, which no other may interrupt
         self._owed_pong: bytes | None = None  # the latest Ping that came while the outbox was over its limit
 
     @property
@@ -75,17 +76,48 @@ class Writer:
 
         If cancelled while it waits, the message is either queued whole or not at all.
         """
-        while self._is_open and (self._is_crowded or self.error is not None):
+        if not await self._wait_for_turn():
+            return False
+        self.messages_sent += 1
+        return await self._queue(self._session.send_message(message), size_of(message))
+
+    async def begin_message(self) -> bool:
+        """Wait until a fragmented message may begin, and let no other message go until `end_message`.
+
+        Tells whether the connection still stands. If cancelled, nothing has begun.
+        """
+        self._in_message = await self._wait_for_turn()
+        return self._in_message
+
+    async def send_fragment(self, piece: str | bytes, *, last: bool) -> bool:
+        """Queue a part of a message and wait until there is room behind it; tell whether the connection still stands.
+
+        If cancelled while it waits, the part was queued.
+        """
+        if not self._is_open:
+            await self._decided.wait()
+            return False
+        self.messages_sent += last
+        return await self._queue(self._session.send_fragment(piece, last=last), size_of(piece))
+
+    def end_message(self) -> None:
+        """Let other messages go again."""
+        self._in_message = False
+        self._admit_senders()
+
+    async def _wait_for_turn(self) -> bool:
+        while self._is_open and (self._is_crowded or self._in_message or self.error is not None):
             await self._before_queue.park()
             if self._decided.is_set():
                 return False
         if not self._is_open:
             await self._decided.wait()
             return False
-        size = size_of(message)
-        self.outbox.append(self._session.send_message(message), size)
-        self.messages_sent += 1
-        self.bytes_sent += size
+        return True
+
+    async def _queue(self, frame: bytes, payload: int) -> bool:
+        self.outbox.append(frame, payload)
+        self.bytes_sent += payload
         if self._is_crowded:
             self.flush()
         else:
@@ -101,7 +133,7 @@ class Writer:
         return self.error is None
 
     def _admit_senders(self) -> None:
-        if self._is_open and not self._is_crowded and self.error is None:
+        if self._is_open and not self._is_crowded and not self._in_message and self.error is None:
             self._before_queue.unpark()
 
     def send_control(self, frame: bytes) -> None:

@@ -167,7 +167,7 @@ async def test_fail_internal_sends_1011_and_is_logged(
     """A bug of the library itself: 1011 without a reason, cause internal_error, one traceback in the log."""
     from trio_closeevents._protocol.session import Session
 
-    def bug(self: Session, raw: object) -> None:
+    def bug(self: Session, *raw: object, **more: object) -> None:
         raise ZeroDivisionError("a bug")
 
     async def block(ws: WebSocket) -> None:

@@ -738,11 +738,11 @@ def test_flood_of_tiny_frames_is_looked_at_in_turns(role: str) -> None:
 
     for begun in (0, 1, 40, 99):
         assert play.session.next_event(begun) is None
-        assert play.session.frames_begun == begun
+        assert play.session.looked_at == begun
     assert play.session.next_event(100) == b"a" + b"b" * 98 + b"c"
     assert play.session.next_event(100) is None
     assert play.session.next_event() == "Hello"
-    assert play.session.frames_begun == 101
+    assert play.session.looked_at == 101
 
 
 def test_flood_of_tiny_frames_after_ours_costs_little(role: str) -> None:
@@ -755,7 +755,7 @@ def test_flood_of_tiny_frames_after_ours_costs_little(role: str) -> None:
     play.session.receive_data(flood * (65536 // len(flood)))
 
     assert play.session.next_event(0) is None
-    assert play.session.frames_begun == 0
+    assert play.session.looked_at == 0
     assert play.session.messages_dropped == 2 * (65536 // len(flood))
     play.peer(CLOSE_1000)
     assert play.event == ended(1000, clean=True, by="local", cause=CloseCause.EXIT, sent=NORMAL, received=NORMAL)

@@ -15,9 +15,12 @@ import h11
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, RejectConnection, RejectData
 from wsproto.events import Request as UpgradeRequest
+from wsproto.extensions import Extension
 from wsproto.utilities import ProtocolError
 
+from .._compression import Deflate
 from .._http import Headers, Request, Response, headers_from_wire
+from .deflate import PerMessageDeflate
 
 __all__ = ["MAX_HEAD_SIZE", "BadResponse", "ClientHandshake", "RequestRefused", "ServerHandshake", "headers_of"]
 
@@ -44,10 +47,20 @@ class BadResponse(Exception):
     """What the server sent is no answer to an opening handshake."""
 
 
-class ServerHandshake:
-    """The server's side: one request in, one answer out."""
+def supported_extensions(compression: Deflate | None, *, client: bool) -> tuple[Extension, ...]:
+    return () if compression is None else (PerMessageDeflate(compression, client=client),)
 
-    def __init__(self) -> None:
+
+class ServerHandshake:
+    """The server's side: one request in, one answer out.
+
+    Attributes:
+        extensions: what was agreed on.
+    """
+
+    def __init__(self, compression: Deflate | None = None) -> None:
+        self._supported = supported_extensions(compression, client=False)
+        self.extensions: tuple[Extension, ...] = ()
         self._http = h11.Connection(h11.SERVER)
         self._upgrade = WSConnection(ConnectionType.SERVER)
         self._head = bytearray()
@@ -116,7 +129,10 @@ class ServerHandshake:
     def accept(self, subprotocol: str | None, headers: Headers) -> bytes:
         """Return the 101 response. Only after `check_upgrade`."""
         extra = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.pairs]
-        return self._upgrade.send(AcceptConnection(subprotocol=subprotocol, extra_headers=extra))
+        answer = AcceptConnection(subprotocol=subprotocol, extensions=list(self._supported), extra_headers=extra)
+        data = self._upgrade.send(answer)
+        self.extensions = tuple(each for each in self._supported if each.enabled())
+        return data
 
     def respond(self, response: Response) -> bytes:
         """Return *response* as bytes, to be sent in place of the upgrade; the connection is closed after it."""
@@ -141,15 +157,31 @@ class ClientHandshake:
     Attributes:
         request: what is sent.
         leftover: what the server sent behind its 101.
+        extensions: what was agreed on.
         rejection: the response that is no upgrade, as far as it has arrived.
     """
 
-    def __init__(self, host: str, target: str, subprotocols: tuple[str, ...], headers: Headers) -> None:
+    def __init__(
+        self,
+        host: str,
+        target: str,
+        subprotocols: tuple[str, ...],
+        headers: Headers,
+        compression: Deflate | None = None,
+    ) -> None:
         self._upgrade = WSConnection(ConnectionType.CLIENT)
         extra = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.pairs]
+        supported = supported_extensions(compression, client=True)
         self.request_bytes = self._upgrade.send(
-            UpgradeRequest(host=host, target=target, subprotocols=list(subprotocols), extra_headers=extra)
+            UpgradeRequest(
+                host=host,
+                target=target,
+                extensions=list(supported),
+                subprotocols=list(subprotocols),
+                extra_headers=extra,
+            )
         )
+        self.extensions: tuple[Extension, ...] = ()
         self.request = Request(target, headers_of(self.request_bytes), subprotocols)
         self.subprotocol: str | None = None
         self.leftover = b""
@@ -178,6 +210,7 @@ class ClientHandshake:
         event = next(self._upgrade.events(), None)
         if isinstance(event, AcceptConnection):
             self.leftover, self.subprotocol = rest, event.subprotocol
+            self.extensions = tuple(event.extensions)
             return self._accepted()
         return self._reject(event, rest) if isinstance(event, RejectConnection) else None
 

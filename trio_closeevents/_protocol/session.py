@@ -5,11 +5,12 @@ each at one place that is marked `wsproto:` and has a test that fails the day ws
 
 * a Close that the peer sent and one that wsproto invented after malformed input are the same event: `_is_real_close`;
 * it refuses close code 1014, which is registered: `_read_bad_gateway`;
-* it has no limit on messages and fragments: `_check_limits`, on the header, before a payload is stored;
+* it has no limit on messages and fragments: `_admit`, on the header, before a payload is stored;
 * it cannot skip: after our own Close, `_skip` drops data without storing, decoding or limiting it.
 
 Bytes are looked at lazily, one frame at a time, when `next_event` is called: what stands behind a message in the same
-segment has no effect before the program has seen that message.
+segment has no effect before the program has seen that message. Whoever looks *ahead* of what the program has asked for
+does not judge a message that is too large: the program may ask for it piece by piece, with another limit.
 """
 
 from __future__ import annotations
@@ -22,19 +23,24 @@ from wsproto.extensions import Extension
 from wsproto.frame_protocol import CloseReason, Opcode
 
 from .._events import MAX_REASON_BYTES, CloseCause, CloseCode, CloseEvent, CloseFrame, InitiatedBy
+from .assembly import Assembly, Excess, Piece
 from .closing import Effect, State, Step, transition
+from .deflate import PerMessageDeflate
 from .frames import Header, read_header, skip_short_frames, violation
 
-__all__ = ["Ping", "Pong", "Session", "SessionEvent"]
+__all__ = ["Excess", "Piece", "Ping", "Pong", "Session", "SessionEvent"]
 
-SessionEvent: TypeAlias = str | bytes | Ping | Pong
+SessionEvent: TypeAlias = str | bytes | Piece | Ping | Pong
 
+RSV1: Final = 0b100
 READING: Final = frozenset({State.OPEN, State.CLOSE_QUEUED, State.CLOSE_SENT})
+ASKED_BY_US: Final = frozenset(
+    {CloseCause.EXIT, CloseCause.ERROR, CloseCause.CANCELLED, CloseCause.CLOSED, CloseCause.ABORTED}
+)
 SKIPPING: Final = frozenset({State.CLOSE_QUEUED, State.CLOSE_SENT})
 CAUSE_OF_FAILURE: Final = {
     CloseCode.PROTOCOL_ERROR: CloseCause.PROTOCOL_ERROR,
     CloseCode.INVALID_FRAME_PAYLOAD_DATA: CloseCause.INVALID_PAYLOAD,
-    CloseCode.MESSAGE_TOO_BIG: CloseCause.MESSAGE_TOO_BIG,
 }
 
 
@@ -51,8 +57,9 @@ class Session:
         state: where the closing state machine stands.
         close_event: `None` until it is decided; never changes again.
         error: the exception that came with the loss of the transport, if one did.
-        frames_begun: frames that were looked at so far.
-        messages_dropped: messages of the peer that were dropped after our Close.
+        looked_at: frames that were looked at so far, and portions of compressed ones: a measure of the work.
+        held: a message that is too large stands next, and waits for the program to ask for it.
+        messages_dropped: messages of the peer that were dropped, after our Close or because they were left half read.
         bytes_dropped: their payload bytes, those of unfinished messages and of control frames included.
     """
 
@@ -67,8 +74,8 @@ class Session:
         self._role = ConnectionType.CLIENT if client else ConnectionType.SERVER
         self._client = client
         self._wire = Connection(self._role, list(extensions))
-        self._max_message_size = max_message_size
-        self._max_fragments = max_fragments
+        self._deflate = next((each for each in extensions if isinstance(each, PerMessageDeflate)), None)
+        self._message = Assembly(max_message_size, max_fragments, self._deflate)
 
         self.state = State.OPEN
         self.close_event: CloseEvent | None = None
@@ -85,10 +92,8 @@ class Session:
         self._arrived = 0  # bytes of the buffer that were read before our Close, and are not dropped
         self._dropping = False  # the frame under way came after our Close
         self._in_message = False  # a fragmented message is under way
-        self._pieces: list[str] | list[bytes] = []  # of the message under way
-        self._size = 0  # its bytes so far
-        self._fragments = 0
-        self.frames_begun = 0
+        self.held = False
+        self.looked_at = 0
         self.messages_dropped = 0
         self.bytes_dropped = 0
 
@@ -99,11 +104,22 @@ class Session:
         """What came first and ended the connection; `None` as long as nothing did."""
         return self._cause
 
+    @property
+    def closed_by_us(self) -> bool:
+        """This side asked for the end, and came first."""
+        return self._cause in ASKED_BY_US
+
     def send_message(self, message: str | bytes) -> bytes:
         """Return the frame for a whole message. Only in OPEN."""
         if isinstance(message, str):
             return self._wire.send(TextMessage(message))
         return self._wire.send(BytesMessage(message))
+
+    def send_fragment(self, piece: str | bytes, *, last: bool) -> bytes:
+        """Return the frame for a part of a message. Only in OPEN; the parts of one message follow each other."""
+        if isinstance(piece, str):
+            return self._wire.send(TextMessage(piece, message_finished=last))
+        return self._wire.send(BytesMessage(piece, message_finished=last))
 
     def send_ping(self, payload: bytes) -> bytes:
         """Return a Ping frame. Only in OPEN."""
@@ -127,6 +143,11 @@ class Session:
         """Fail the connection (RFC 6455 §7.1.7): from now on nothing of the peer counts."""
         text = reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore")
         self._take(Step.FAIL, cause, CloseFrame(code, text))
+
+    def fail_too_large(self, excess: Excess, at_least: str = "") -> None:
+        """Fail the connection, since a message is over a limit."""
+        text = f"message of {at_least}{excess.number} {excess.what} is over the limit of {excess.limit}"
+        self.fail(CloseCode.MESSAGE_TOO_BIG, text, CloseCause.MESSAGE_TOO_BIG)
 
     def take_close_frame(self) -> bytes | None:
         """Return our Close frame once, as soon as it is due; what was queued before goes first, nothing follows."""
@@ -155,26 +176,31 @@ class Session:
             self.error = error
         self._take(Step.LOSE_TRANSPORT, cause)
 
-    def next_event(self, frames: int | None = None) -> SessionEvent | None:
+    def next_event(self, work: int | None = None, *, ahead: bool = False) -> SessionEvent | None:
         """Look at what was read, up to the next message, Ping or Pong.
 
         Args:
-            frames: begin no frame when `frames_begun` has reached this; `None`: no such limit. For a caller that has
-                others to serve as well.
+            work: begin nothing when `looked_at` has reached this; `None`: no such limit. For a caller that has others
+                to serve as well.
+            ahead: the program has not asked for a message.
 
         Returns:
-            A message (`str` or `bytes`), a `Ping`, a `Pong`, or `None` when more bytes are needed or the connection
-            does not read any more. A Close frame and whatever fails the connection show in `state`.
+            A message (`str` or `bytes`) or a `Piece` of one, a `Ping`, a `Pong`, or `None` when more bytes are needed,
+            the message that stands next is `held`, or the connection does not read any more. A Close frame and
+            whatever fails the connection show in `state`.
         """
+        self.held = False
         while self.state in READING:
+            if (piece := self._message.kept_piece()) is not None:
+                return piece
             if self._header is None:
                 if self.state in SKIPPING and not self._arrived:
                     self._skip_short_frames()
                 header = read_header(self._buffer)
-                if header is None or (frames is not None and self.frames_begun >= frames):
+                if header is None or (work is not None and self.looked_at >= work):
                     return None
-                self.frames_begun += 1
-                self._begin_frame(header)
+                self.looked_at += 1
+                self._begin_frame(header, ahead=ahead and self.state is State.OPEN)
             elif self._dropping and not self._header.is_control:
                 if not self._skip():
                     return None
@@ -182,33 +208,85 @@ class Session:
                 return None  # wsproto wants control frames whole, and so does `_read_bad_gateway`
             elif self._remaining and not self._buffer:
                 return None
-            else:
-                event = self._feed_payload()
-                if event is not None:
+            elif not self._message.compressed or self._header.is_control:
+                if (event := self._feed_payload(self._remaining)) is not None:
                     return event
+            elif work is not None and self.looked_at >= work:
+                return None
+            else:
+                self.looked_at += 1
+                portion = self._message.portion(self._remaining, ahead=ahead and self.state is State.OPEN)
+                if portion is None:
+                    self.held = True
+                elif (event := self._feed_payload(portion)) is not None:
+                    return event
+            if self.held:
+                return None
         return None
+
+    # -- messages piece by piece -------------------------------------------------------------------------------------
+
+    @property
+    def kept(self) -> int:
+        """Bytes of an unfinished message that are kept here."""
+        return self._message.kept
+
+    @property
+    def streaming(self) -> bool:
+        """The message under way, or the next one, comes out as pieces; `False` again after its last one."""
+        return self._message.streaming
+
+    def begin_stream(self, limit: int | None) -> None:
+        """Return pieces of the next message, or of what is left of the one under way, up to *limit* bytes of it."""
+        self._message.begin_stream(limit)
+        under_way = self._in_message or (self._header is not None and not self._header.is_control)
+        if under_way and (excess := self._message.too_large) is not None:
+            self.fail_too_large(excess)
+
+    def end_stream(self) -> None:
+        """Let the message come out whole after all. Only if no piece of it did."""
+        self._message.streaming = False
+
+    def skip_rest(self) -> None:
+        """Drop what is left of the message that comes out as pieces."""
+        self._message.discard()
 
     # -- reading frames ----------------------------------------------------------------------------------------------
 
-    def _begin_frame(self, header: Header) -> None:
-        broken_rule = violation(header, from_client=not self._client, in_message=self._in_message)
+    def _begin_frame(self, header: Header, *, ahead: bool) -> None:
+        begins = header.opcode in (Opcode.TEXT, Opcode.BINARY)
+        rsv_allowed = RSV1 if begins and self._deflate is not None else 0
+        broken_rule = violation(
+            header, from_client=not self._client, in_message=self._in_message, rsv_allowed=rsv_allowed
+        )
         if broken_rule is not None:
             self.fail(CloseCode.PROTOCOL_ERROR, broken_rule, CloseCause.PROTOCOL_ERROR)
             return
-        if not header.is_control:
-            self._in_message = not header.fin
         self._dropping = self.state in SKIPPING and header.size + header.length > self._arrived
         if self._dropping:
             self._arrived = 0
-            self._pieces = []  # of a message whose end is dropped
+            self._message.forget()  # its end is dropped
             if header.is_control:
                 self._wire = Connection(self._role)  # the old one may wait for a payload that is skipped
-        elif not header.is_control and not self._check_limits(header):
+        elif not header.is_control and not self._admit(header, ahead=ahead):
             return
+        if not header.is_control:
+            self._in_message = not header.fin
         raw = self._read(header.size)
         self._header, self._remaining = header, header.length
         if header.is_control or not self._dropping:
             self._wire.receive_data(raw)
+
+    def _admit(self, header: Header, *, ahead: bool) -> bool:
+        """Tell whether a data frame is within the limits; if it is not, hold the message or fail the connection."""
+        excess = self._message.admit(header)
+        if excess is None:
+            return True
+        if ahead and excess.what == "bytes":
+            self.held = True
+        else:
+            self.fail_too_large(excess)
+        return False
 
     def _read(self, size: int) -> bytes:
         """Take at most *size* bytes out of the buffer."""
@@ -217,26 +295,10 @@ class Session:
         self._arrived = max(0, self._arrived - len(data))
         return data
 
-    def _check_limits(self, header: Header) -> bool:
-        """Fail the connection if the frame would take the message over a limit. wsproto: it has none."""
-        if header.opcode != Opcode.CONTINUATION:
-            self._size = self._fragments = 0
-        self._size += header.length
-        self._fragments += 1
-        for what, count, limit in (
-            ("bytes", self._size, self._max_message_size),
-            ("fragments", self._fragments, self._max_fragments),
-        ):
-            if limit is not None and count > limit:
-                text = f"message of {count} {what} is over the limit of {limit}"
-                self.fail(CloseCode.MESSAGE_TOO_BIG, text, CloseCause.MESSAGE_TOO_BIG)
-                return False
-        return True
-
-    def _feed_payload(self) -> SessionEvent | None:
-        """Hand what is here of the payload to wsproto, and translate what it makes of it."""
+    def _feed_payload(self, size: int) -> SessionEvent | None:
+        """Hand *size* bytes of the payload to wsproto, or what is here of them, and translate what it makes of it."""
         header = cast("Header", self._header)
-        payload = self._read(self._remaining)
+        payload = self._read(size)
         self._remaining -= len(payload)
         if self._remaining == 0:
             self._header = None
@@ -254,23 +316,21 @@ class Session:
                 self.bytes_dropped += header.length
         return None
 
-    def _receive_piece(self, event: TextMessage | BytesMessage) -> str | bytes | None:
-        piece = event.data
-        if event.message_finished and not self._pieces:
-            return piece if isinstance(piece, str) else bytes(piece)
-        if piece:
-            self._pieces.append(piece)  # type: ignore[arg-type]  # all pieces of a message are of one type
-        if not event.message_finished:
-            return None
-        pieces, self._pieces = self._pieces, []
-        if isinstance(event, TextMessage):
-            return "".join(cast("list[str]", pieces))
-        return b"".join(cast("list[bytes]", pieces))
+    def _receive_piece(self, event: TextMessage | BytesMessage) -> str | bytes | Piece | None:
+        if not self._message.discarding:
+            return self._message.add(event)
+        self._message.discarding = not event.message_finished
+        self.messages_dropped += event.message_finished
+        self.bytes_dropped += len(event.data)
+        return None
 
     def _receive_close(self, event: CloseConnection) -> None:
         code, reason = int(event.code), event.reason or ""
         if self._is_real_close():
             self._accept_close(CloseFrame(None if code == CloseCode.NO_STATUS_RCVD else code, reason))
+        elif code == CloseCode.MESSAGE_TOO_BIG:
+            deflate = cast("PerMessageDeflate", self._deflate)
+            self.fail_too_large(Excess("bytes", deflate.inflated, cast("int", deflate.limit)), "at least ")
         else:
             self.fail(code, reason, CAUSE_OF_FAILURE[CloseCode(code)])
 
@@ -328,7 +388,7 @@ class Session:
         elif effect is Effect.DECIDE:
             self.close_event = self._decide()
         if self.state not in READING:
-            self._pieces = []
+            self._message.forget()
             self._buffer.clear()
             self._wire = Connection(self._role)  # wsproto: it keeps the last payload that it was fed
 

@@ -1,0 +1,136 @@
+"""The message being received: what is here of it, and how far it may grow."""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple, cast
+
+from wsproto.events import BytesMessage, TextMessage
+from wsproto.frame_protocol import Opcode
+
+from .deflate import MAX_RATIO, PerMessageDeflate
+from .frames import Header
+
+__all__ = ["Assembly", "Excess", "Piece"]
+
+PORTION: Final = 2048  # compressed bytes to inflate at once, where nothing else bounds what they inflate to
+
+
+class Piece(NamedTuple):
+    """A part of a message that is received piece by piece."""
+
+    data: str | bytes
+    last: bool
+
+
+class Excess(NamedTuple):
+    """A limit, and how far a message goes beyond it."""
+
+    what: str
+    number: int
+    limit: int
+
+
+class Assembly:
+    """Fragments in, messages out, or pieces of them. wsproto: it has no limit on messages and fragments.
+
+    Attributes:
+        streaming: the message comes out piece by piece.
+        discarding: nobody wants the rest of it.
+        compressed: it is.
+        kept: bytes of it that are kept here.
+    """
+
+    def __init__(self, max_size: int | None, max_fragments: int | None, deflate: PerMessageDeflate | None) -> None:
+        self._max_size = max_size
+        self._max_fragments = max_fragments
+        self._deflate = deflate
+        self._stream_limit: int | None = None  # the most bytes of a message that comes out piece by piece
+        self._pieces: list[Any] = []
+        self._size = 0  # its bytes so far, announced ones included
+        self._fragments = 0
+        self.streaming = False
+        self.discarding = False
+        self.compressed = False
+        self.kept = 0
+
+    @property
+    def limit(self) -> int | None:
+        """The most bytes that the message may have."""
+        if self.discarding:
+            return None
+        return self._stream_limit if self.streaming else self._max_size
+
+    @property
+    def too_large(self) -> Excess | None:
+        """How far the message is over the limit already."""
+        limit = self.limit
+        return None if limit is None or self._size <= limit else Excess("bytes", self._size, limit)
+
+    def admit(self, header: Header) -> Excess | None:
+        """Count a data frame as part of the message, unless it goes beyond a limit; tell which."""
+        begins = header.opcode != Opcode.CONTINUATION
+        compressed = bool(header.rsv) if begins else self.compressed
+        size = (0 if begins else self._size) + (0 if compressed else header.length)
+        fragments = 1 if begins else self._fragments + 1
+        for what, count, limit in (("fragments", fragments, self._max_fragments), ("bytes", size, self.limit)):
+            if limit is not None and count > limit:
+                return Excess(what, count, limit)
+        self.compressed, self._size, self._fragments = compressed, size, fragments
+        return None
+
+    def portion(self, remaining: int, *, ahead: bool) -> int | None:
+        """Return how many of the *remaining* bytes of a compressed frame to inflate next.
+
+        *ahead* of what the program has asked for: as many as cannot go over the limit; `None` if that is none at all.
+        """
+        deflate = cast("PerMessageDeflate", self._deflate)
+        deflate.limit = limit = self.limit
+        room = None if limit is None else limit - deflate.inflated
+        if room is None or room > PORTION * MAX_RATIO:
+            return min(PORTION, remaining)
+        if not ahead or not remaining:
+            return remaining  # `deflate.limit` is the bound
+        return min(room // MAX_RATIO, remaining) or None
+
+    def add(self, event: TextMessage | BytesMessage) -> str | bytes | Piece | None:
+        """Take in what wsproto made of a part of the message; return what comes out."""
+        piece = event.data if isinstance(event.data, str) else bytes(event.data)
+        last = event.message_finished
+        if self.compressed:
+            self._size = cast("PerMessageDeflate", self._deflate).inflated
+        if self.streaming:
+            self.streaming = not last
+            return Piece(piece, last) if piece or last else None
+        if last and not self._pieces:
+            return piece
+        if piece:
+            self._pieces.append(piece)
+            self.kept += len(piece)
+        return self._take() if last else None
+
+    def begin_stream(self, limit: int | None) -> None:
+        """Let pieces of the message come out, up to *limit* bytes of it."""
+        self.streaming = True
+        self._stream_limit = limit
+
+    def kept_piece(self) -> Piece | None:
+        """Return what was kept before the message began to come out piece by piece."""
+        return Piece(self._take(), last=False) if self.streaming and self._pieces else None
+
+    def discard(self) -> None:
+        """Let nothing more of the message come out."""
+        self.streaming = False
+        self.discarding = True
+        self.forget()
+
+    def _take(self) -> str | bytes:
+        pieces = self._pieces
+        self.forget()
+        if isinstance(pieces[0], str):  # all are of one type
+            return "".join(cast("list[str]", pieces))
+        return b"".join(cast("list[bytes]", pieces))
+
+    def forget(self) -> None:
+        """Drop what is kept."""
+        self._pieces = []
+        self.kept = 0

@@ -1,0 +1,322 @@
+"""What one connection receives: who reads from the transport, what is looked at, and where messages wait.
+
+Theory. On a socket the task in `receive` reads by itself, which saves a turn of the loop per message; the reader's task
+takes over while nobody asks: it answers pings, sees the peer's Close and fills the inbox up to its limits. On any other
+stream only the reader's task reads, and whoever receives asks it to (`_hungry`). Either way, what was read is looked at
+when the program asks for a message, or when nobody asks; so an answer to one message goes out before the next is looked
+at. Looking ahead of what the program has asked for (`digest`) stops where enough waits, and at a message that is too
+large: the program may want it piece by piece.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import trio
+
+from ._events import CloseCause
+from ._inbox import Inbox, size_of
+from ._keepalive import Keepalive, Pings
+from ._options import Options
+from ._protocol.closing import State
+from ._protocol.session import Excess, Piece, Ping, Pong, Session
+from ._transport import LOST, Transport, os_error
+from ._writer import Writer
+
+__all__ = ["Reader"]
+
+FRAMES_PER_TURN: Final = 100  # that are looked at before others have their turn
+
+
+class Reader:
+    """The receiving half of a connection.
+
+    Args:
+        decided: set together with the CloseEvent.
+        on_change: called when the session's state may have changed.
+        on_bug: called with an exception that nothing should raise.
+
+    Attributes:
+        inbox: messages that nobody has asked for yet.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        transport: Transport,
+        writer: Writer,
+        pings: Pings,
+        keepalive: Keepalive,
+        options: Options,
+        decided: trio.Event,
+        *,
+        client: bool,
+        on_change: Callable[[], None],
+        on_bug: Callable[[Exception], None],
+    ) -> None:
+        self.inbox = Inbox(options.max_queue, options.max_queue_bytes)
+        self.messages_received = self.bytes_received = 0
+        self._session = session
+        self._transport = transport
+        self._writer = writer
+        self._pings = pings
+        self._keepalive = keepalive
+        self._decided = decided
+        self._client = client
+        self._on_change = on_change
+        self._on_bug = on_bug
+        self._receiving = False  # a task is in receive()
+        self._streaming = False  # a block receives a message piece by piece
+        self._half_read = False  # a piece of a message was handed out, and not the last one
+        self._hungry = False  # and waits for the reader to bring something
+        self._interrupted = False  # there is more to look at, but others had to have their turn
+        self._reader_nap = trio.CancelScope()
+        self._receiver_nap = trio.CancelScope()
+        self._input_end: tuple[CloseCause, BaseException | None] | None = None  # comes after what was read
+
+    # -- receiving -----------------------------------------------------------------------------------------------
+
+    async def receive(self) -> str | bytes | Piece | None:
+        """Return the next message, or a piece of one, or `None` when there will be none any more."""
+        if self._receiving:
+            raise trio.BusyResourceError("another task is already in receive()")
+        self._receiving = True
+        try:
+            await trio.lowlevel.checkpoint()
+            while (message := self._next_message()) is None and self._interrupted:
+                await trio.lowlevel.checkpoint()
+            if message is not None:
+                return message
+            if self._session.closed_by_us:
+                return None  # nothing that comes now would be delivered
+            while not self._decided.is_set():
+                await self._wait_for_input()
+                if (message := self._next_message()) is not None:
+                    return message
+            return None
+        finally:
+            self._receiving = False
+            self.wake()
+
+    def _next_message(self) -> str | bytes | Piece | None:
+        message = self.inbox.take()
+        if message is None:
+            message = self._pull()
+        if isinstance(message, Piece):
+            self._half_read = not message.last
+        return message
+
+    async def _wait_for_input(self) -> None:
+        with trio.CancelScope() as self._receiver_nap:
+            if self._interrupted:
+                await trio.lowlevel.checkpoint()
+                return
+            if self._input_end is not None:  # the peer's Close was read, ours is still being written
+                await self._decided.wait()
+            if not self._transport.any_task:
+                await self._let_reader_read()
+            self.wake()  # it leaves the socket to us
+            if self._take_input():
+                await trio.lowlevel.checkpoint()
+            else:
+                self._writer.flush()
+                await self._wait_until_readable()
+
+    async def _let_reader_read(self) -> None:
+        self._hungry = True
+        self.wake()
+        try:
+            await trio.sleep_forever()
+        finally:
+            self._hungry = False
+
+    async def _wait_until_readable(self) -> None:
+        try:
+            await self._transport.wait_input()
+        except LOST as error:
+            self.end_input(CloseCause.RESET, error)
+        except Exception as error:
+            self._on_bug(error)
+
+    def _take_input(self) -> bool:
+        """Hand what has arrived to the session; tell whether there was anything."""
+        if self._input_end is not None:
+            return False
+        try:
+            data = self._transport.take()
+            if data is None:
+                return False
+            if data:
+                self._keepalive.heard()
+                self._session.receive_data(data)
+            else:
+                self.end_input(CloseCause.EOF, None)
+        except LOST as error:
+            self.end_input(CloseCause.RESET, error)
+        return True
+
+    def end_input(self, cause: CloseCause, error: BaseException | None) -> None:
+        if self._input_end is None:
+            self._input_end = (cause, error and os_error(error))
+        self._receiver_nap.cancel()
+
+    def _pull(self, *, ahead: bool = False) -> str | bytes | Piece | None:
+        """Return the next message out of what was read; see to everything else that comes before it.
+
+        *ahead*: nobody has asked; a message that is too large waits for somebody who does.
+        A flood of frames that are no messages does not hold the loop: after some, this returns `None`, `_interrupted`.
+        """
+        message: str | bytes | Piece | None = None
+        turn = self._session.looked_at + FRAMES_PER_TURN
+        try:
+            while (event := self._session.next_event(turn, ahead=ahead)) is not None:
+                if isinstance(event, Ping):
+                    self._writer.answer_ping(bytes(event.payload))
+                elif isinstance(event, Pong):
+                    self._pings.answer(bytes(event.payload))
+                else:
+                    message = event
+                    break
+            else:
+                self._interrupted = self._session.looked_at >= turn
+                if not self._interrupted and not self._session.held:
+                    self._apply_input_end()
+        except Exception as error:
+            self._on_bug(error)
+        if message is None:
+            self._on_change()
+        else:
+            self.messages_received += not isinstance(message, Piece) or message.last
+            self.bytes_received += size_of(message)
+        return message
+
+    def _apply_input_end(self) -> None:
+        if self._input_end is None:
+            return
+        cause, error = self._input_end
+        if cause is CloseCause.EOF and self._writer.error is None:
+            self._session.receive_eof()
+        elif cause is not CloseCause.INTERNAL_ERROR:
+            self._session.lose_transport(CloseCause.RESET, error or self._writer.error)
+
+    def digest(self, *, everything: bool = False) -> None:
+        """Look at what was read, and keep the messages: up to the inbox's limits, or one turn's worth of everything."""
+        self._interrupted = False
+        turn = self._session.looked_at + FRAMES_PER_TURN
+        while everything or not self._is_paused():
+            if self._session.looked_at >= turn:
+                self._interrupted = True
+                return
+            if (message := self._pull(ahead=self._writer.error is None)) is None:
+                return
+            self.inbox.put(message)
+
+    def _is_paused(self) -> bool:
+        """Enough waits for the program, and so nothing of the peer is seen; only in OPEN, and while we can write."""
+        if self._session.state is not State.OPEN or self._writer.error is not None:
+            return False
+        if self._receiving:
+            return self.inbox.is_full()
+        return self._session.held or self.inbox.is_full(self._session.kept)
+
+    def check_whole(self) -> None:
+        """Raise if what comes next is not a whole message."""
+        if self._streaming:
+            raise trio.BusyResourceError("a message is being received piece by piece")
+        if self._half_read or isinstance(self.inbox.oldest, Piece):
+            if not self._decided.is_set():
+                raise RuntimeError(
+                    "a message is half read: go on with receive_stream(), or leave its block normally to skip the rest"
+                )
+            self.inbox.drop_pieces()
+
+    def begin_stream(self, limit: int | None) -> None:
+        """Let pieces of the next message come out, up to *limit* bytes, or of one that is half read."""
+        if self._streaming or self._receiving:
+            raise trio.BusyResourceError("another task is already receiving")
+        self._streaming = True
+        oldest = self.inbox.oldest
+        if self._session.streaming or (oldest is None and not self._half_read):
+            self._session.begin_stream(limit)
+        elif limit is not None and (size := size_of(oldest or "")) > limit:
+            self.inbox.clear()
+            self._session.fail_too_large(Excess("bytes", size, limit))
+        self._on_change()
+
+    def give_up_stream(self) -> None:
+        """Undo `begin_stream`: nothing came out."""
+        self._streaming = False
+        if not self._half_read:
+            self._session.end_stream()
+
+    def end_stream(self, piece: Piece | None, *, keep: bool) -> None:
+        """End the stream; with *keep* the rest of its message stays to be read, beginning with *piece*."""
+        self._streaming = False
+        if keep:
+            if piece is not None:
+                self.inbox.put_back(piece)
+        elif self._half_read:
+            self.inbox.drop_pieces()
+            if self._session.streaming:
+                self._session.skip_rest()
+            self._half_read = False
+        self.wake()
+
+    def discard_inbox(self) -> None:
+        """Forget the messages that nobody has asked for."""
+        self.inbox.clear()
+
+    async def hear(self) -> None:
+        """See to it that what has arrived by now is known to the keepalive."""
+        if self._transport.any_task:
+            if self._take_input():
+                self._receiver_nap.cancel()
+                self.wake()
+        else:
+            await trio.lowlevel.checkpoint()  # input that came in this turn of the loop is read in it
+
+    def end(self) -> None:
+        """Wake whoever receives: the CloseEvent is decided."""
+        self._receiver_nap.cancel()
+
+    # -- the reader's own task ----------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Read what nobody asks for, until only the transport is left or not even that."""
+        while True:
+            if not self._receiving:
+                self.digest()
+            self._keepalive.set_clock(running=not self._is_paused())
+            if self._session.state is State.CLOSED or self._may_finish():
+                return
+            if self._interrupted and not self._receiving:
+                await trio.lowlevel.checkpoint()
+            elif not self._may_read():
+                await self._nap(trio.sleep_forever)
+            elif self._take_input():
+                if self._hungry:
+                    self._hungry = False
+                    self._receiver_nap.cancel()
+                await trio.lowlevel.checkpoint()
+            else:
+                await self._nap(self._wait_until_readable)
+
+    def _may_read(self) -> bool:
+        if self._input_end is not None or (self._receiving and not self._hungry):
+            return False
+        return not self._is_paused()
+
+    async def _nap(self, wait: Callable[[], Awaitable[object]]) -> None:
+        with trio.CancelScope() as self._reader_nap:
+            await wait()
+
+    def wake(self) -> None:
+        """Let the reader look at what has changed."""
+        self._reader_nap.cancel()
+
+    def _may_finish(self) -> bool:
+        """Only the transport is left. A server ends TCP first, a client waits for it (RFC 6455 §7.1.1)."""
+        if self._session.state is State.CLOSE_EXCHANGED:
+            return not self._client or self._input_end is not None
+        return self._session.state is State.FAILED
