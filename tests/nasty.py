@@ -86,10 +86,10 @@ class NastyPeer(RawPeer):
             self.stream = self.tls(self.tcp)
             await self.stream.do_handshake()
 
-    async def open(self, *, behind: bytes = b"") -> None:
+    async def open(self, *, behind: bytes = b"", extensions: str = "") -> None:
         """Run the opening handshake, that of TLS included."""
         await self.secure()
-        await super().open(behind=behind)
+        await super().open(behind=behind, extensions=extensions)
 
     def half_a_frame(self) -> bytes:
         """Return a header and a tenth of what it announces."""

@@ -27,7 +27,7 @@ from trio_closeevents._demo.blocks import leave
 from trio_closeevents._demo.judge import judge
 from trio_closeevents._demo.playing import play_row, play_rows
 from trio_closeevents._demo.row import Outcome, Row
-from trio_closeevents._demo.rows import LATER, ROWS, SECTIONS
+from trio_closeevents._demo.rows import ROWS, SECTIONS
 from trio_closeevents._demo.steps import drain
 from trio_closeevents._demo.table import make_table
 from trio_closeevents._demo.verdict import Verdict
@@ -56,9 +56,9 @@ async def test_row(row: Row) -> None:
 
 
 def test_rows_are_all_of_the_contract() -> None:
-    """Every id of sections 2 to 5 and 7 has a row, or is named as one of a later version."""
+    """Every id of sections 2 to 5 and 7 has a row."""
     ids = re.findall(r"_`((?:end|peer|fail|transport|never|server)-[a-z0-9-]+)`", CONTRACT.read_text(encoding="utf-8"))
-    assert set(ids) == {row.id for row in ROWS} | set(LATER)
+    assert set(ids) == {row.id for row in ROWS}
 
 
 def test_rows_have_names_of_their_own_and_are_in_order() -> None:
@@ -223,7 +223,6 @@ def test_demo_prints_its_table(capsys: pytest.CaptureFixture[str], monkeypatch: 
     lines = shown.out.splitlines()
     assert max(map(len, lines)) == terminal.PIPE_WIDTH
     assert lines[-1].startswith(f"✓ {len(SOME)} rows in ")
-    assert lines[-2] == f"not in this version: {', '.join(LATER)}"
 
 
 def test_demo_respects_columns(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -259,7 +258,6 @@ def test_demo_in_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert not shown.err
     result = json.loads(shown.out)
     assert result["as_expected"] is True
-    assert result["not_in_this_version"] == list(LATER)
     first, both, unwanted, _ = result["rows"]
     assert [row["name"] for row in result["rows"]] == [row.name for row in SOME]
     assert (first["id"], first["section"], first["role"], first["done"]) == ("end-error", 2, "client", A_ROW.done)

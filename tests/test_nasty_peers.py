@@ -6,6 +6,7 @@ it does to a real socket.
 
 from __future__ import annotations
 
+import time
 from typing import Final
 
 import pytest
@@ -430,3 +431,22 @@ async def test_peer_first_and_silent_is_waited_for_up_to_the_limit(stage: Stage,
     assert outcome.seconds < LIMIT + MARGIN
     await outcome.peer.drain()
     assert outcome.peer.record == ["Close 4000 'bye'", "FIN"]
+
+
+async def test_keepalive_hears_what_came_while_the_loop_was_held(stage: Stage) -> None:
+    """A program that holds the loop for longer than the limit finds the Pong in the socket, not a dead peer."""
+    interval = timeout = 0.05
+
+    async def script(peer: NastyPeer) -> None:
+        await peer.open()
+        for _ in range(5):
+            ping = await peer.receive()
+            assert ping is not None
+            peer.send_now(peer.frame(PONG, ping.payload))
+            time.sleep(2 * timeout)  # noqa: ASYNC251  # which is what a program should not do
+        peer.send_now(peer.close_frame(4000, "bye"))
+        await peer.receive_close()
+        await peer.fin()
+
+    outcome = await stage.play(script, wait_closed, ping_interval=interval, ping_timeout=timeout)
+    assert outcome.event == CLOSED_BY_PEER

@@ -48,6 +48,9 @@ class Pings:
         self._under_way: dict[bytes, Ping] = {}
         self.latency: float | None = None
 
+    def __len__(self) -> int:
+        return len(self._under_way)
+
     def __contains__(self, payload: bytes) -> bool:
         return payload in self._under_way
 

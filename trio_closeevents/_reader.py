@@ -26,6 +26,7 @@ from ._writer import Writer
 
 __all__ = ["Reader"]
 
+TURNS_TO_READ: Final = 5  # of the loop, until the reader's task has what had arrived on a stream, TLS in between
 FRAMES_PER_TURN: Final = 100  # that are looked at before others have their turn
 
 
@@ -274,7 +275,8 @@ class Reader:
                 self._receiver_nap.cancel()
                 self.wake()
         else:
-            await trio.lowlevel.checkpoint()  # input that came in this turn of the loop is read in it
+            for _ in range(TURNS_TO_READ):
+                await trio.lowlevel.checkpoint()
 
     def end(self) -> None:
         """Wake whoever receives: the CloseEvent is decided."""

@@ -13,7 +13,7 @@ import trio
 
 from .playing import play_rows
 from .row import Row
-from .rows import LATER, ROWS
+from .rows import ROWS
 from .verdict import Verdict
 
 __all__ = ["main"]
@@ -83,7 +83,6 @@ def demo_in_json(rows: Sequence[Row]) -> int:
         "as_expected": status(verdicts) == FINE,
         "seconds": round(perf_counter() - began, 3),
         "rows": [verdict.to_dict() for verdict in verdicts],
-        "not_in_this_version": LATER,
     }
     print(json.dumps(result, indent=2))
     return status(verdicts)

@@ -144,13 +144,19 @@ class RawPeer:
 
     # -- opening -------------------------------------------------------------------------------------------------
 
-    async def open(self, *, behind: bytes = b"") -> None:
-        """Run the opening handshake; *behind* is sent in one piece with this side's half of it."""
+    async def open(self, *, behind: bytes = b"", extensions: str = "") -> None:
+        """Run the opening handshake.
+
+        Args:
+            behind: is sent in one piece with this side's half of it.
+            extensions: what to offer, or to agree to.
+        """
+        field = f"Sec-WebSocket-Extensions: {extensions}\r\n" if extensions else ""
         if self.client:
             key = base64.b64encode(os.urandom(16)).decode()
             self.request = (
                 "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n"
+                f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n{field}\r\n"
             ).encode()
             await self.stream.send_all(self.request + behind)
             head = await self.read_head()
@@ -158,16 +164,16 @@ class RawPeer:
                 raise AssertionError(f"no upgrade: {head[:100]!r}")
         else:
             self.request = await self.read_head()
-            await self.stream.send_all(self.upgrade(self.request) + behind)
+            await self.stream.send_all(self.upgrade(self.request, field) + behind)
 
     @staticmethod
-    def upgrade(request: bytes) -> bytes:
-        """Return the 101 that answers *request*."""
+    def upgrade(request: bytes, field: str = "") -> bytes:
+        """Return the 101 that answers *request*, with a header *field* more."""
         fields = dict(line.split(b": ", 1) for line in request.split(b"\r\n")[1:-2])
         accept = base64.b64encode(hashlib.sha1(fields[b"Sec-WebSocket-Key"] + GUID).digest())
         return (
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n"
+            b"Sec-WebSocket-Accept: " + accept + b"\r\n" + field.encode() + b"\r\n"
         )
 
     async def read_head(self) -> bytes:

@@ -7,7 +7,7 @@ from typing import Final
 from . import rows_block, rows_failing, rows_peer, rows_server, rows_transport
 from .row import Row
 
-__all__ = ["LATER", "ROWS", "SECTIONS"]
+__all__ = ["ROWS", "SECTIONS"]
 
 SECTIONS: Final = {
     2: "How the block ends decides what is sent",
@@ -24,6 +24,3 @@ ROWS: Final[list[Row]] = [
     *rows_transport.ROWS,
     *rows_server.ROWS,
 ]
-
-# Rows of the contract that belong to features of later versions.
-LATER: Final = ("fail-inflate", "fail-keepalive")

@@ -32,6 +32,10 @@ def glued(*pieces: Piece) -> Piece:
     return lambda peer: b"".join(piece(peer) for piece in pieces)
 
 
+# In seconds. No second Ping goes out before the silence has lasted too long.
+PING_INTERVAL: Final = 0.2
+PING_TIMEOUT: Final = 0.15
+
 MALFORMED: Final[Mapping[str, Piece]] = {
     "a reserved bit": bare(0xC1, 1),
     "an unknown opcode": bare(0x83, 1),
@@ -140,6 +144,50 @@ async def play_faulty(play: Callable[..., Any]) -> list[Outcome]:
     return outcomes
 
 
+async def play_compressed(play: Callable[..., Any]) -> list[Outcome]:
+    """Play a connection with permessage-deflate, over which comes what is no deflate."""
+
+    async def agree(act: Act) -> None:
+        await act.peer.open(extensions="permessage-deflate")
+
+    corrupt = bare(0xC1, 2, payload=b"\xff\xff")
+    offend = script(
+        agree,
+        say(text("one"), text("two")),
+        say(corrupt, label="a compressed Text, corrupt"),
+        read_close,
+        say(close(1000)),
+        end_second,
+    )
+    outcomes: list[Outcome] = await play(read_to_the_end, offend, opens=False, compression="deflate")
+    return outcomes
+
+
+def rows_inflate() -> list[Row]:
+    done = "compressed data is corrupt"
+    plays: dict[Role, Callable[..., Any]] = {"client": play_client, "server": play_accept}
+    expected = failed("client", "1007*", "invalid_payload")  # for both: the block is not a handler's
+    return [
+        Row("fail-inflate", 4, role, done, partial(play_compressed, play), expected) for role, play in plays.items()
+    ]
+
+
+def rows_keepalive() -> list[Row]:
+    done = f"silent after a Ping; ping_interval={PING_INTERVAL}, ping_timeout={PING_TIMEOUT}"
+    be_silent = script(say(text("one"), text("two")), read_close, say(close(1000)), end_second)
+    options = {"ping_interval": PING_INTERVAL, "ping_timeout": PING_TIMEOUT}
+    plays: dict[Role, Callable[..., Any]] = {"client": play_client, "server": play_in_server}
+    rows: list[Row] = []
+    for role, play in plays.items():
+        expected = failed(role, "1011 'keepalive timeout'", "keepalive_timeout")
+        travelled = ["→ Ping*" if each == "← *" else each for each in expected.travelled]
+        expected = replace(expected, travelled=tuple(travelled), at_least=PING_INTERVAL + PING_TIMEOUT)
+        rows.append(
+            Row("fail-keepalive", 4, role, done, partial(play, read_to_the_end, be_silent, **options), expected)
+        )
+    return rows
+
+
 def rows_internal() -> list[Row]:
     done = "the stream given to us raises RuntimeError"
     plays: dict[Role, Callable[..., Any]] = {"client": play_client, "server": play_accept}
@@ -169,5 +217,7 @@ ROWS: Final[list[Row]] = [
         "message_too_big",
         max_fragments=3,
     ),
+    *rows_inflate(),
+    *rows_keepalive(),
     *rows_internal(),
 ]

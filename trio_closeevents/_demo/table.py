@@ -11,7 +11,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from .rows import LATER, SECTIONS
+from .rows import SECTIONS
 from .verdict import Verdict
 
 __all__ = ["make_table"]
@@ -123,6 +123,5 @@ def footnotes() -> list[Text]:
         "what travelled: → from the side under test, ← to it, as the raw peer at the other end recorded it",
         "both: our client against our server, with a relay between them that keeps the record",
         "time: from the beginning of the block until the transport is gone",
-        f"not in this version: {', '.join(LATER)}",
     )
     return [Text(note, style="dim") for note in notes]

@@ -12,7 +12,7 @@ from .frames import Header
 
 __all__ = ["Assembly", "Excess", "Piece"]
 
-PORTION: Final = 2048  # compressed bytes to inflate at once, where nothing else bounds what they inflate to
+PORTION: Final = 1024  # compressed bytes to inflate at once, where nothing else bounds what they inflate to
 
 
 class Piece(NamedTuple):

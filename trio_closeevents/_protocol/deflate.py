@@ -24,6 +24,7 @@ MAX_RATIO: Final = 1040  # one byte inflates to at most 1,032: 258 bytes out of 
 
 TAIL: Final = b"\x00\x00\xff\xff"  # §7.2.1: what a sender takes off the end of a message
 EMPTY: Final = b"\x00"  # §7.2.3.6: a message, or the rest of one, in which there is nothing more
+LAST_BLOCK: Final = b"\x03\x00"  # a block that ends the stream, and inflates to nothing
 
 # Blocks in one portion that end the whole stream of deflate (§7.2.3.5). A real compressor makes one for a message;
 # each costs a new decompressor, which makes thousands of them an attack.
@@ -61,6 +62,7 @@ class PerMessageDeflate(Extension):
         self.inflated = 0
         self._is_data = False  # the frame being received carries a part of a message
         self._is_compressed = False  # the message being received is compressed
+        self._is_blank = True  # and no byte of it has come
         self._is_compressing = False  # the message being sent is compressed
         self._compressor: Any = None  # zlib does not tell the names of its types
         self._decompressor: Any = None
@@ -71,6 +73,10 @@ class PerMessageDeflate(Extension):
     def enabled(self) -> bool:
         """Tell whether both sides agreed on it."""
         return self._agreed
+
+    def forget(self) -> None:
+        """Let go of the windows: nothing is sent or received any more."""
+        self._compressor = self._decompressor = None
 
     # -- the opening handshake (§7.1) ------------------------------------------------------------------------------
 
@@ -141,25 +147,41 @@ class PerMessageDeflate(Extension):
         may_be_compressed = self._is_data and opcode is not Opcode.CONTINUATION
         if may_be_compressed:
             self._is_compressed = rsv.rsv1
+            self._is_blank = True
             self.inflated = 0
         return RsvBits(rsv1=may_be_compressed, rsv2=False, rsv3=False)
 
     def frame_inbound_payload_data(self, proto: FrameDecoder | FrameProtocol, data: bytes) -> bytes | CloseReason:
         """Inflate a portion of a payload."""
-        return self._inflate(data) if self._is_data and self._is_compressed else data
+        if not (data and self._is_data and self._is_compressed):
+            return data
+        self._is_blank = False
+        return self._inflate(data)
 
     def frame_inbound_complete(self, proto: FrameDecoder | FrameProtocol, fin: bool) -> bytes | CloseReason | None:
-        """Inflate the end of a message."""
+        """See to the end of a message."""
         if not (fin and self._is_data and self._is_compressed):
             return None
-        data = self._inflate(TAIL) if self._decompressor is not None else b""
+        if not (self._is_blank or self._is_whole()):
+            return CloseReason.INVALID_FRAME_PAYLOAD_DATA
         if self._alone[SERVER_ALONE if self._client else CLIENT_ALONE]:
             self._decompressor = None
-        return data
+        return None
+
+    def _is_whole(self) -> bool:
+        """Put back what a sender takes off the end of a message (§7.2.2); tell whether it ends with a block there."""
+        if self._decompressor is None:
+            return True  # its last block ended the stream
+        try:
+            more = self._decompressor.decompress(TAIL, 1)
+            probe = self._decompressor.copy()  # zlib does not tell whether it is inside a block
+            return not (more or probe.eof or probe.decompress(LAST_BLOCK, 1)) and probe.eof
+        except zlib.error:
+            return False
 
     def _inflate(self, data: bytes) -> bytes | CloseReason:
-        inflated = bytearray()
-        for _ in range(MAX_FINAL_BLOCKS):
+        pieces: list[bytes] = []
+        for _ in range(MAX_FINAL_BLOCKS + 1):
             if self._decompressor is None:
                 bits = self._bits[SERVER_BITS if self._client else CLIENT_BITS]
                 self._decompressor = zlib.decompressobj(-max(bits, 9))  # compressors that say 8 are known to use 9
@@ -171,12 +193,12 @@ class PerMessageDeflate(Extension):
             self.inflated += len(piece)
             if self.limit is not None and self.inflated > self.limit:
                 return CloseReason.MESSAGE_TOO_BIG
-            inflated += piece
+            pieces.append(piece)
             if not self._decompressor.eof:
-                return bytes(inflated)
+                return b"".join(pieces)  # which is no copy of one piece
             data, self._decompressor = self._decompressor.unused_data, None
             if not data:
-                return bytes(inflated)
+                return b"".join(pieces)
         return CloseReason.INVALID_FRAME_PAYLOAD_DATA
 
     # -- sending (§7.2.1) ------------------------------------------------------------------------------------------

@@ -225,9 +225,12 @@ class ClientHandshake:
 
     def _accepted(self) -> Response:
         try:
-            return Response(101, headers_of(bytes(self._head)))
+            headers = headers_of(bytes(self._head))
         except ValueError as error:
             raise BadResponse(f"malformed answer to the opening handshake: {error}") from error
+        if len(headers.get_all("sec-websocket-extensions")) > 1:  # wsproto: only the last of them counts
+            raise BadResponse("malformed answer to the opening handshake: more extensions than the one that we offer")
+        return Response(101, headers)
 
     def _read_body(self, data: bytes) -> Response | None:
         """Take in a part of the rejection's body; return the rejection when there is no more, or enough."""

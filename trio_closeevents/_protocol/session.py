@@ -33,6 +33,7 @@ __all__ = ["Excess", "Piece", "Ping", "Pong", "Session", "SessionEvent"]
 SessionEvent: TypeAlias = str | bytes | Piece | Ping | Pong
 
 RSV1: Final = 0b100
+INFLATED_PER_LOOK: Final = 2**15  # bytes that are as much work to inflate and carry off as a frame is to look at
 READING: Final = frozenset({State.OPEN, State.CLOSE_QUEUED, State.CLOSE_SENT})
 ASKED_BY_US: Final = frozenset(
     {CloseCause.EXIT, CloseCause.ERROR, CloseCause.CANCELLED, CloseCause.CLOSED, CloseCause.ABORTED}
@@ -57,7 +58,8 @@ class Session:
         state: where the closing state machine stands.
         close_event: `None` until it is decided; never changes again.
         error: the exception that came with the loss of the transport, if one did.
-        looked_at: frames that were looked at so far, and portions of compressed ones: a measure of the work.
+        looked_at: frames that were looked at so far, portions of compressed ones, and what these inflated to in units
+            of `INFLATED_PER_LOOK`: a measure of the work.
         held: a message that is too large stands next, and waits for the program to ask for it.
         messages_dropped: messages of the peer that were dropped, after our Close or because they were left half read.
         bytes_dropped: their payload bytes, those of unfinished messages and of control frames included.
@@ -317,6 +319,8 @@ class Session:
         return None
 
     def _receive_piece(self, event: TextMessage | BytesMessage) -> str | bytes | Piece | None:
+        if self._message.compressed:
+            self.looked_at += len(event.data) // INFLATED_PER_LOOK
         if not self._message.discarding:
             return self._message.add(event)
         self._message.discarding = not event.message_finished
@@ -332,6 +336,8 @@ class Session:
             deflate = cast("PerMessageDeflate", self._deflate)
             self.fail_too_large(Excess("bytes", deflate.inflated, cast("int", deflate.limit)), "at least ")
         else:
+            if reason == "error in extension":  # wsproto: whatever it was that the extension found
+                reason = "corrupt compressed data"
             self.fail(code, reason, CAUSE_OF_FAILURE[CloseCode(code)])
 
     def _is_real_close(self) -> bool:
@@ -391,6 +397,8 @@ class Session:
             self._message.forget()
             self._buffer.clear()
             self._wire = Connection(self._role)  # wsproto: it keeps the last payload that it was fed
+            if self._deflate is not None:
+                self._deflate.forget()
 
     def _encode(self, frame: CloseFrame) -> bytes:
         # wsproto: an empty Close is asked for by this very member; a plain 1005 would go out as 1000.
