@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import shutil
@@ -31,12 +32,29 @@ def group(name: str) -> list[str]:
     return list(nox.project.dependency_groups(PROJECT, name))
 
 
+# The Autobahn TestSuite needs Python 2.7, and its package declares no requirements. These work, in this order.
+AUTOBAHN: Final = (
+    (
+        "incremental==16.10.1 six==1.16.0 txaio==2.1.0 zope.interface==4.6.0 jinja2==2.11.3 markupsafe==1.1.1"
+        " Werkzeug==1.0.1 klein==17.10.0 unittest2==1.1.0"
+    ),
+    "--no-build-isolation Twisted==19.10.0",
+    "pyOpenSSL==19.1.0 cryptography==3.3.2 service_identity==18.1.0",
+    "wsaccel==0.6.2 ujson==1.35 autobahn==0.10.9",
+    "autobahntestsuite==25.10.1",
+)
+VIRTUALENV_FOR_2: Final = "virtualenv==20.21.1"  # the last series that knows Python 2.7: pip 20.3.4, setuptools 44
+
+
 @cache
 def probe(candidate: Path) -> tuple[str, str]:
     """Return the version of the CPython at *candidate* and its own path; two empty strings if it does not run."""
     if not os.access(candidate, os.X_OK):
         return "", ""
-    script = "import sys; print(sys.implementation.name, '%d.%d' % sys.version_info[:2], sys.executable)"
+    script = (
+        "import platform, sys;"
+        "print(platform.python_implementation() + ' %d.%d ' % sys.version_info[:2] + sys.executable)"
+    )
     try:
         done = subprocess.run(
             [candidate, "-c", script], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20
@@ -44,7 +62,7 @@ def probe(candidate: Path) -> tuple[str, str]:
     except (OSError, subprocess.TimeoutExpired):
         return "", ""
     name, version, path = done.stdout.strip().split(maxsplit=2) if done.returncode == 0 else ("", "", "")
-    return (version, path) if name == "cpython" else ("", "")
+    return (version, path) if name == "CPython" else ("", "")
 
 
 def find_python(version: str) -> str | None:
@@ -57,7 +75,7 @@ def find_python(version: str) -> str | None:
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
     candidates = [
         *(folder / f"python{version}" for folder in path),
-        *(folder / "bin" / "python3" for folder in sorted(pyenv.glob(f"versions/{version}.*"), reverse=True)),
+        *(folder / "bin" / f"python{version}" for folder in sorted(pyenv.glob(f"versions/{version}.*"), reverse=True)),
         *(folder / name for folder in path for name in ("python3", "python")),
     ]
     return next((found for it in candidates for seen, found in [probe(it)] if seen == version), None)
@@ -154,11 +172,51 @@ def demo(session: nox.Session) -> None:
 
 
 @nox.session
+def autobahn(session: nox.Session) -> None:
+    """The Autobahn TestSuite, in both roles; `-- full` for all of its cases, `-- record` for what the tests replay."""
+    python = find_python("2.7")
+    if python is None:
+        missing = "NOT RUN: autobahn (no Python 2.7)"
+        atexit.register(print, missing, flush=True)  # below nox's own summary
+        session.skip(missing)
+    session.install("-e", ".")
+    suite = autobahn_environment(session, python)
+    reports = Path(session.cache_dir).resolve() / "autobahn-reports"
+    session.chdir(ROOT / "tests")
+    session.run("python", "-m", "autobahn", str(suite), str(reports), *session.posargs)
+
+
+def autobahn_environment(session: nox.Session, python: str) -> Path:
+    """Return the interpreter of an environment with the TestSuite, made if there is none, or only a part of one."""
+    folder = Path(session.cache_dir).resolve() / "autobahn"
+    interpreter, stamp = folder / "bin" / "python", folder / "complete"
+    contents = "\n".join([python, VIRTUALENV_FOR_2, *AUTOBAHN])
+    if stamp.is_file() and stamp.read_text() == contents and probe(interpreter)[0] == "2.7":
+        return interpreter
+    shutil.rmtree(folder, ignore_errors=True)
+    session.install(VIRTUALENV_FOR_2)
+    session.run("virtualenv", "--quiet", "--python", python, str(folder))
+    pip = (str(interpreter), "-m", "pip", "--quiet", "--no-python-version-warning", "install")
+    for requirements in AUTOBAHN:
+        session.run(*pip, *requirements.split(), external=True)
+    stamp.write_text(contents)
+    return interpreter
+
+
+@nox.session
 def docs(session: nox.Session) -> None:
     """The documentation, in docs/_build/html."""
     session.install("-e", ".", *group("docs"))
     session.run("sphinx-build", "-W", "--keep-going", "-n", "-q", "-E", "-a", "-b", "html", "docs", "docs/_build/html")
     session.log("The pages begin at docs/_build/html/index.html")
+
+
+@nox.session(default=False)
+def fuzz(session: nox.Session) -> None:
+    """Not by default: feed the protocol what no peer would send, for SECONDS, 60 if not given."""
+    session.install("-e", ".", *group("test"))
+    session.chdir("tests")
+    session.run("python", "-m", "fuzz", *(session.posargs or ["60"]))
 
 
 @nox.session(default=False)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
 
-__all__ = ["Compression", "Deflate", "checked_compression"]
+__all__ = ["Deflate", "checked_compression"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,9 +46,6 @@ class Deflate:
         for name in ("server_no_context_takeover", "client_no_context_takeover"):
             if not isinstance(getattr(self, name), bool):
                 raise TypeError(f"{name} must be a bool, not {getattr(self, name)!r}")
-
-
-Compression: TypeAlias = Deflate | Literal["deflate"] | None
 
 
 def check_number(name: str, value: object, least: int, most: int | None) -> None:

@@ -16,7 +16,7 @@ from ._events import CloseCause, CloseCode, CloseEvent, CloseFrame, sendable_fra
 from ._fragments import Fragments, Sendable, fragments_of
 from ._http import Request, Response
 from ._options import Options, check_limit
-from ._payload import checked_control_payload, checked_message, decoded
+from ._payload import check_choice, checked_control_payload, checked_message, decoded
 from ._protocol.closing import State
 from ._protocol.session import Piece, Session
 from ._status import ReadyState, Stats
@@ -87,9 +87,15 @@ class WebSocket(trio.abc.Channel[str | bytes]):
             LocallyClosed: this side has closed, or left the block.
             ConnectionBroken: the connection ended otherwise, or the peer is closing it.
         """
+        if text is not None:
+            check_choice("text", text)
         if (fragments := fragments_of(value, text)) is not None:
-            await trio.lowlevel.checkpoint()
-            await self._send_fragments(fragments)
+            sent = False
+            with self._driver.writer.cut_off_at_the_end():
+                await self._send_fragments(fragments)
+                sent = True
+            if not sent:
+                raise self._closed_error(sending=True) from self._session.error
             return
         message = checked_message(value, text)
         await trio.lowlevel.checkpoint()
@@ -99,22 +105,28 @@ class WebSocket(trio.abc.Channel[str | bytes]):
 
     async def _send_fragments(self, fragments: Fragments) -> None:
         writer = self._driver.writer
-        begun = complete = False
+        has_turn = is_torn = False
         try:
+            await trio.lowlevel.checkpoint()
             self._check_sendable()
             part = await fragments.next()
             if part is None:
                 fragments.end()  # raises if it is no message
-            begun = stands = await writer.begin_message()
+            has_turn = stands = await writer.begin_message()
             while stands and part is not None:
-                stands = not part or await writer.send_fragment(part, last=False)
+                if part:
+                    is_torn = True
+                    stands = await writer.send_fragment(part, last=False)
                 part = await fragments.next() if stands else None
-            if not stands or not await writer.send_fragment(fragments.end(), last=True):
+            if stands:
+                end = fragments.end()
+                is_torn = False  # from here on it is queued whole
+                stands = await writer.send_fragment(end, last=True)
+            if not stands:
                 raise self._closed_error(sending=True) from self._session.error
-            complete = True
         finally:
-            if begun:
-                if not complete and self._session.state is State.OPEN:
+            if has_turn:
+                if is_torn and self._session.state is State.OPEN:
                     self._driver.close_for(sys.exception(), keep_arrived=True)
                 writer.end_message()
             await fragments.aclose()
@@ -137,6 +149,8 @@ class WebSocket(trio.abc.Channel[str | bytes]):
             trio.BusyResourceError: another task is in `receive` already. The connection is untouched.
             RuntimeError: a message is half read: an exception has left the block of its `receive_stream`.
         """
+        if decode is not None:
+            check_choice("decode", decode)
         self._driver.reader.check_whole()
         message = cast("str | bytes", await self._receive())
         if decode is True and isinstance(message, bytes):

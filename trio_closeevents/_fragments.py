@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import codecs
+import inspect
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
-from typing import Any, TypeAlias, cast
+from typing import Any, Final, TypeAlias, cast
 
 import trio
 
@@ -12,27 +13,18 @@ from ._payload import BytesLike, as_bytes, checked_message, not_utf8
 
 __all__ = ["Fragments", "Sendable", "fragments_of"]
 
-Sendable: TypeAlias = (
-    str
-    | BytesLike
-    | Iterable[str]
-    | Iterable[bytes]
-    | Iterable[bytearray]
-    | Iterable[memoryview]
-    | AsyncIterable[str]
-    | AsyncIterable[bytes]
-    | AsyncIterable[bytearray]
-    | AsyncIterable[memoryview]
-)
+Sendable: TypeAlias = str | BytesLike | Iterable[str | BytesLike] | AsyncIterable[str | BytesLike]
+
+WHOLE: Final = (str, bytes, bytearray, memoryview)
 
 
 def fragments_of(value: object, text: bool | None) -> Fragments | None:
     """Return the parts of what is to be sent; `None` if it is one whole message, or nothing that can be sent."""
+    if isinstance(value, WHOLE) or not isinstance(value, AsyncIterable | Iterable):
+        return None
     if isinstance(value, Mapping):
         kind = cast("object", value).__class__.__name__
         raise TypeError(f"a {kind} is no message: send its keys or values, or encode it as JSON")
-    if isinstance(value, str | BytesLike) or not isinstance(value, AsyncIterable | Iterable):
-        return None
     return Fragments(cast("Iterable[object] | AsyncIterable[object]", value), text)
 
 
@@ -46,9 +38,11 @@ class Fragments:
         ValueError: a part cannot travel as text.
     """
 
+    @trio.lowlevel.disable_ki_protection
     def __init__(self, parts: Iterable[object] | AsyncIterable[object], text: bool | None) -> None:
         self._conversion = Conversion(text)
         self._end: str | bytes | None = None
+        self._is_async = isinstance(parts, AsyncIterable)  # what it returns need be no AsyncIterator by name
         self._parts: Iterator[object] | AsyncIterator[object]
         if isinstance(parts, list | tuple):
             self._parts = iter([self._conversion.convert(part) for part in cast("list[object]", parts)])
@@ -59,8 +53,9 @@ class Fragments:
     @trio.lowlevel.disable_ki_protection
     async def next(self) -> str | bytes | None:
         """Return the next part, `None` after the last one. Raises what the iterable raises, too."""
+        await trio.lowlevel.checkpoint()  # the iterable need not have one; what was given leaves
         try:
-            part = await anext(self._parts) if isinstance(self._parts, AsyncIterator) else next(self._parts)
+            part = await anext(cast("Any", self._parts)) if self._is_async else next(cast("Any", self._parts))
         except (StopIteration, StopAsyncIteration):
             return None
         return self._conversion.convert(part) if self._end is None else cast("str | bytes", part)
@@ -71,10 +66,9 @@ class Fragments:
 
     @trio.lowlevel.disable_ki_protection
     async def aclose(self) -> None:
-        """Close an asynchronous generator that was not exhausted."""
-        close: Any = getattr(self._parts, "aclose", None)
-        if close is not None:
-            await close()
+        """Close an asynchronous generator that was not exhausted. Whatever else can be closed is not ours to close."""
+        if inspect.isasyncgen(self._parts):
+            await self._parts.aclose()
 
 
 class Conversion:

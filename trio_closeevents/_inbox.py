@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 
-from ._protocol.session import Piece
+from ._protocol.assembly import Piece, size_of
 
-__all__ = ["Inbox", "size_of"]
+__all__ = ["Inbox"]
 
 
 class Inbox:
@@ -44,12 +45,13 @@ class Inbox:
         """What `take` would return."""
         return self._messages[0][0] if self._messages else None
 
-    def drop_pieces(self) -> None:
-        """Drop the rest of a message of which pieces stand first."""
-        while isinstance(piece := self.oldest, Piece):
+    def take_pieces(self) -> Iterator[Piece]:
+        """Take what is left of a message of which pieces stand first."""
+        last = False
+        while not last and isinstance(piece := self.oldest, Piece):
             self.take()
-            if piece.last:
-                return
+            last = piece.last
+            yield piece
 
     def take(self) -> str | bytes | Piece | None:
         """Return the oldest message, `None` if there is none."""
@@ -63,12 +65,3 @@ class Inbox:
         """Forget all messages."""
         self._messages.clear()
         self._bytes = 0
-
-
-def size_of(message: str | bytes | Piece) -> int:
-    """Return the bytes of a message on the wire."""
-    if isinstance(message, Piece):
-        message = message.data
-    if isinstance(message, bytes):
-        return len(message)
-    return len(message) if message.isascii() else len(message.encode())

@@ -6,9 +6,9 @@ import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Any, TypedDict, TypeVar
+from typing import Any, Literal, TypedDict, TypeVar
 
-from ._compression import Compression, Deflate, checked_compression
+from ._compression import Deflate, checked_compression
 from ._policy import ClosePolicy
 
 __all__ = ["Options", "OptionsDict", "takes_options"]
@@ -26,7 +26,7 @@ class OptionsDict(TypedDict, total=False):
     cancel_timeout: float
     ping_interval: float | None
     ping_timeout: float | None
-    compression: Compression
+    compression: Deflate | Literal["deflate"] | None
     policy: ClosePolicy
     cancel_on_close: bool
 
@@ -63,7 +63,7 @@ class Options:
     cancel_timeout: float = 1
     ping_interval: float | None = 20
     ping_timeout: float | None = 20
-    compression: Compression = None
+    compression: Deflate | Literal["deflate"] | None = None
     policy: ClosePolicy = ClosePolicy()  # noqa: RUF009  # a frozen value
     cancel_on_close: bool = False
 

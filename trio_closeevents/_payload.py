@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, TypeAlias, cast
 
-__all__ = ["BytesLike", "as_bytes", "checked_control_payload", "checked_message", "decoded", "not_utf8"]
+__all__ = ["BytesLike", "as_bytes", "check_choice", "checked_control_payload", "checked_message", "decoded", "not_utf8"]
 
 BytesLike: TypeAlias = bytes | bytearray | memoryview
 
@@ -33,6 +33,12 @@ def checked_message(value: object, text: bool | None = None) -> str | bytes:
             f"surrogate: send bytes, or encode with errors='replace'"
         ) from None
     return encoded if text is False else value
+
+
+def check_choice(name: str, value: object) -> None:
+    """Check an argument that was given, although it is optional."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True, False or None, not {type(value).__name__}: {value!r:.80}")
 
 
 def decoded(data: bytes) -> str:

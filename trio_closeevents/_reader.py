@@ -4,8 +4,8 @@ Theory. On a socket the task in `receive` reads by itself, which saves a turn of
 takes over while nobody asks: it answers pings, sees the peer's Close and fills the inbox up to its limits. On any other
 stream only the reader's task reads, and whoever receives asks it to (`_hungry`). Either way, what was read is looked at
 when the program asks for a message, or when nobody asks; so an answer to one message goes out before the next is looked
-at. Looking ahead of what the program has asked for (`digest`) stops where enough waits, and at a message that is too
-large: the program may want it piece by piece.
+at, for which the program has some turns of the loop. Looking ahead of what the program has asked for (`digest`) stops
+where enough waits, and at a message that is too large: the program may want it piece by piece.
 """
 
 from __future__ import annotations
@@ -16,17 +16,19 @@ from typing import Final
 import trio
 
 from ._events import CloseCause
-from ._inbox import Inbox, size_of
+from ._inbox import Inbox
 from ._keepalive import Keepalive, Pings
 from ._options import Options
+from ._protocol.assembly import Excess, Piece, size_of
 from ._protocol.closing import State
-from ._protocol.session import Excess, Piece, Ping, Pong, Session
+from ._protocol.session import Ping, Pong, Session
 from ._transport import LOST, Transport, os_error
 from ._writer import Writer
 
 __all__ = ["Reader"]
 
 TURNS_TO_READ: Final = 5  # of the loop, until the reader's task has what had arrived on a stream, TLS in between
+TURNS_TO_ANSWER: Final = 5  # of the loop, that a program has to answer a message before anybody looks at the next frame
 FRAMES_PER_TURN: Final = 100  # that are looked at before others have their turn
 
 
@@ -70,6 +72,7 @@ class Reader:
         self._receiving = False  # a task is in receive()
         self._streaming = False  # a block receives a message piece by piece
         self._half_read = False  # a piece of a message was handed out, and not the last one
+        self._turns_to_answer = 0
         self._hungry = False  # and waits for the reader to bring something
         self._interrupted = False  # there is more to look at, but others had to have their turn
         self._reader_nap = trio.CancelScope()
@@ -104,6 +107,8 @@ class Reader:
         message = self.inbox.take()
         if message is None:
             message = self._pull()
+        if message is not None:
+            self._turns_to_answer = TURNS_TO_ANSWER
         if isinstance(message, Piece):
             self._half_read = not message.last
         return message
@@ -230,7 +235,7 @@ class Reader:
                 raise RuntimeError(
                     "a message is half read: go on with receive_stream(), or leave its block normally to skip the rest"
                 )
-            self.inbox.drop_pieces()
+            self._skip_rest()
 
     def begin_stream(self, limit: int | None) -> None:
         """Let pieces of the next message come out, up to *limit* bytes, or of one that is half read."""
@@ -246,23 +251,30 @@ class Reader:
         self._on_change()
 
     def give_up_stream(self) -> None:
-        """Undo `begin_stream`: nothing came out."""
+        """Undo `begin_stream`: nothing came out. Pieces that somebody else has looked at stay what they are."""
         self._streaming = False
-        if not self._half_read:
+        if not self._half_read and not isinstance(self.inbox.oldest, Piece):
             self._session.end_stream()
 
     def end_stream(self, piece: Piece | None, *, keep: bool) -> None:
         """End the stream; with *keep* the rest of its message stays to be read, beginning with *piece*."""
         self._streaming = False
-        if keep:
-            if piece is not None:
-                self.inbox.put_back(piece)
-        elif self._half_read:
-            self.inbox.drop_pieces()
-            if self._session.streaming:
-                self._session.skip_rest()
-            self._half_read = False
+        if piece is not None:
+            self.inbox.put_back(piece)
+        if not keep and (piece is not None or self._half_read):
+            self._skip_rest()
         self.wake()
+
+    def _skip_rest(self) -> None:
+        """Drop what is left of the message that is half read: what is here of it, and what is still to come."""
+        for piece in self.inbox.take_pieces():
+            self.messages_received -= piece.last
+            self.bytes_received -= size_of(piece)
+            self._session.messages_dropped += piece.last
+            self._session.bytes_dropped += size_of(piece)
+        if self._session.streaming:
+            self._session.skip_rest()
+        self._half_read = False
 
     def discard_inbox(self) -> None:
         """Forget the messages that nobody has asked for."""
@@ -287,6 +299,10 @@ class Reader:
     async def run(self) -> None:
         """Read what nobody asks for, until only the transport is left or not even that."""
         while True:
+            if self._turns_to_answer and not self._receiving and self._session.state is State.OPEN:
+                self._turns_to_answer -= 1
+                await trio.lowlevel.checkpoint()
+                continue
             if not self._receiving:
                 self.digest()
             self._keepalive.set_clock(running=not self._is_paused())

@@ -31,6 +31,7 @@ class MessageStream(AbstractAsyncContextManager["MessageStream"], AsyncIterator[
         self._piece: Piece | None = None  # that was received, and not handed out
         self._is_text = False
         self._is_over = False  # the last piece was received
+        self._is_told = False  # and who iterates knows
         self._is_open = False
 
     @property
@@ -48,6 +49,7 @@ class MessageStream(AbstractAsyncContextManager["MessageStream"], AsyncIterator[
                 self._reader.give_up_stream()
         self._is_text = isinstance(self._piece.data, str)
         self._is_open = True
+        self._is_told = False
         return self
 
     @protected
@@ -55,7 +57,10 @@ class MessageStream(AbstractAsyncContextManager["MessageStream"], AsyncIterator[
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._is_open = False
-        self._reader.end_stream(self._piece, keep=error is not None)
+        piece, self._piece = self._piece, None
+        if error is not None and piece is None and self._is_over and not self._is_told:
+            piece = Piece("" if self._is_text else b"", last=True)  # so that who goes on learns where the message ends
+        self._reader.end_stream(piece, keep=error is not None)
 
     @protected
     async def __anext__(self) -> str | bytes:
@@ -69,6 +74,7 @@ class MessageStream(AbstractAsyncContextManager["MessageStream"], AsyncIterator[
             if piece.data:
                 return piece.data
         await trio.lowlevel.checkpoint()
+        self._is_told = True
         raise StopAsyncIteration
 
     async def _next_piece(self) -> Piece:

@@ -7,13 +7,14 @@ the last thing in the outbox, so it was written when the outbox is empty.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import Final
 
 import trio
 
-from ._inbox import size_of
 from ._outbox import Outbox
+from ._protocol.assembly import size_of
 from ._protocol.closing import State
 from ._protocol.session import Session
 from ._transport import LOST, Transport, os_error
@@ -59,8 +60,10 @@ class Writer:
         self._on_bug = on_bug
         self._idle = trio.lowlevel.ParkingLot()  # the task, as long as nothing is queued
         self._before_queue = trio.lowlevel.ParkingLot()  # senders whose message is not queued yet
+        self._is_admitting = False  # the first of them is on its way, and nobody overtakes it
         self._behind_queue = trio.lowlevel.ParkingLot()  # senders that wait for their message to leave
-        self._in_message = False  # a fragmented message is under way, which no other may interrupt
+        self._in_message: trio.lowlevel.Task | None = None  # whose message is under way, which no other may interrupt
+        self._scopes: set[trio.CancelScope] = set()  # of those who send what they do not have yet
         self._owed_pong: bytes | None = None  # the latest Ping that came while the outbox was over its limit
 
     @property
@@ -70,6 +73,10 @@ class Writer:
     @property
     def _is_open(self) -> bool:
         return self._session.state is State.OPEN
+
+    @property
+    def _is_blocked(self) -> bool:
+        return self._is_crowded or self._in_message is not None or self.error is not None
 
     async def send(self, message: str | bytes) -> bool:
         """Queue a whole message and wait until there is room behind it; tell whether the connection still stands.
@@ -81,13 +88,25 @@ class Writer:
         self.messages_sent += 1
         return await self._queue(self._session.send_message(message), size_of(message))
 
+    @contextmanager
+    def cut_off_at_the_end(self) -> Generator[None]:
+        """Cancel what is in the block when the CloseEvent is decided; it waits for something that need never come."""
+        with trio.CancelScope() as scope:
+            self._scopes.add(scope)
+            try:
+                yield
+            finally:
+                self._scopes.remove(scope)
+
     async def begin_message(self) -> bool:
         """Wait until a fragmented message may begin, and let no other message go until `end_message`.
 
         Tells whether the connection still stands. If cancelled, nothing has begun.
         """
-        self._in_message = await self._wait_for_turn()
-        return self._in_message
+        begun = await self._wait_for_turn()
+        if begun:
+            self._in_message = trio.lowlevel.current_task()
+        return begun
 
     async def send_fragment(self, piece: str | bytes, *, last: bool) -> bool:
         """Queue a part of a message and wait until there is room behind it; tell whether the connection still stands.
@@ -102,12 +121,15 @@ class Writer:
 
     def end_message(self) -> None:
         """Let other messages go again."""
-        self._in_message = False
+        self._in_message = None
         self._admit_senders()
 
     async def _wait_for_turn(self) -> bool:
-        while self._is_open and (self._is_crowded or self._in_message or self.error is not None):
+        while self._is_open and (self._is_blocked or self._is_admitting):
+            if self._in_message is trio.lowlevel.current_task():
+                raise RuntimeError("send() in an iterable that is being sent would wait for itself: use another task")
             await self._before_queue.park()
+            self._is_admitting = False
             if self._decided.is_set():
                 return False
         if not self._is_open:
@@ -124,7 +146,6 @@ class Writer:
             self._idle.unpark()
             self._admit_senders()
         while self._is_crowded:
-            self._idle.unpark()
             await self._behind_queue.park()
             if self._session.state is State.CLOSED:
                 return False
@@ -133,7 +154,8 @@ class Writer:
         return self.error is None
 
     def _admit_senders(self) -> None:
-        if self._is_open and not self._is_crowded and not self._in_message and self.error is None:
+        if self._is_open and not self._is_blocked and not self._is_admitting and self._before_queue:
+            self._is_admitting = True
             self._before_queue.unpark()
 
     def send_control(self, frame: bytes) -> None:
@@ -162,6 +184,8 @@ class Writer:
             self._transport.write_nowait(self.outbox)
         except LOST as error:
             self._stop(error)
+        if self.outbox.size:
+            self._idle.unpark()  # to hand over the rest
         self._after_write()
 
     def _after_write(self) -> None:
@@ -184,6 +208,8 @@ class Writer:
 
     def end(self) -> None:
         """Wake the senders: the CloseEvent is decided."""
+        for scope in self._scopes:
+            scope.cancel()
         self._before_queue.unpark_all()
         if self._session.state is State.CLOSED:
             self.outbox.clear()

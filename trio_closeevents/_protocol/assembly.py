@@ -10,7 +10,7 @@ from wsproto.frame_protocol import Opcode
 from .deflate import MAX_RATIO, PerMessageDeflate
 from .frames import Header
 
-__all__ = ["Assembly", "Excess", "Piece"]
+__all__ = ["Assembly", "Excess", "Piece", "size_of"]
 
 PORTION: Final = 1024  # compressed bytes to inflate at once, where nothing else bounds what they inflate to
 
@@ -20,6 +20,12 @@ class Piece(NamedTuple):
 
     data: str | bytes
     last: bool
+
+
+def size_of(message: str | bytes | bytearray | Piece) -> int:
+    """Return the bytes of a message, or of a part of one, before compression."""
+    data = message.data if isinstance(message, Piece) else message
+    return len(data.encode()) if isinstance(data, str) and not data.isascii() else len(data)
 
 
 class Excess(NamedTuple):
@@ -105,7 +111,7 @@ class Assembly:
             return piece
         if piece:
             self._pieces.append(piece)
-            self.kept += len(piece)
+            self.kept += size_of(piece)
         return self._take() if last else None
 
     def begin_stream(self, limit: int | None) -> None:

@@ -26,9 +26,9 @@ TAIL: Final = b"\x00\x00\xff\xff"  # §7.2.1: what a sender takes off the end of
 EMPTY: Final = b"\x00"  # §7.2.3.6: a message, or the rest of one, in which there is nothing more
 LAST_BLOCK: Final = b"\x03\x00"  # a block that ends the stream, and inflates to nothing
 
-# Blocks in one portion that end the whole stream of deflate (§7.2.3.5). A real compressor makes one for a message;
-# each costs a new decompressor, which makes thousands of them an attack.
-MAX_FINAL_BLOCKS: Final = 16
+# Blocks in one message that end the whole stream of deflate (§7.2.3.5). A real compressor makes one for a message, or
+# for a fragment; each costs a new decompressor, which makes thousands of them an attack.
+MAX_FINAL_BLOCKS: Final = 256
 
 PARAMETER: Final = re.compile(
     r"\s*(?P<name>[!#$%&'*+.^_`|~0-9A-Za-z-]+)\s*"
@@ -64,6 +64,7 @@ class PerMessageDeflate(Extension):
         self._is_compressed = False  # the message being received is compressed
         self._is_blank = True  # and no byte of it has come
         self._is_compressing = False  # the message being sent is compressed
+        self._final_blocks = 0  # of it so far
         self._compressor: Any = None  # zlib does not tell the names of its types
         self._decompressor: Any = None
 
@@ -148,7 +149,7 @@ class PerMessageDeflate(Extension):
         if may_be_compressed:
             self._is_compressed = rsv.rsv1
             self._is_blank = True
-            self.inflated = 0
+            self.inflated = self._final_blocks = 0
         return RsvBits(rsv1=may_be_compressed, rsv2=False, rsv3=False)
 
     def frame_inbound_payload_data(self, proto: FrameDecoder | FrameProtocol, data: bytes) -> bytes | CloseReason:
@@ -181,7 +182,7 @@ class PerMessageDeflate(Extension):
 
     def _inflate(self, data: bytes) -> bytes | CloseReason:
         pieces: list[bytes] = []
-        for _ in range(MAX_FINAL_BLOCKS + 1):
+        while self._final_blocks <= MAX_FINAL_BLOCKS:
             if self._decompressor is None:
                 bits = self._bits[SERVER_BITS if self._client else CLIENT_BITS]
                 self._decompressor = zlib.decompressobj(-max(bits, 9))  # compressors that say 8 are known to use 9
@@ -197,6 +198,7 @@ class PerMessageDeflate(Extension):
             if not self._decompressor.eof:
                 return b"".join(pieces)  # which is no copy of one piece
             data, self._decompressor = self._decompressor.unused_data, None
+            self._final_blocks += 1
             if not data:
                 return b"".join(pieces)
         return CloseReason.INVALID_FRAME_PAYLOAD_DATA

@@ -23,7 +23,7 @@ from wsproto.extensions import Extension
 from wsproto.frame_protocol import CloseReason, Opcode
 
 from .._events import MAX_REASON_BYTES, CloseCause, CloseCode, CloseEvent, CloseFrame, InitiatedBy
-from .assembly import Assembly, Excess, Piece
+from .assembly import Assembly, Excess, Piece, size_of
 from .closing import Effect, State, Step, transition
 from .deflate import PerMessageDeflate
 from .frames import Header, read_header, skip_short_frames, violation
@@ -39,10 +39,6 @@ ASKED_BY_US: Final = frozenset(
     {CloseCause.EXIT, CloseCause.ERROR, CloseCause.CANCELLED, CloseCause.CLOSED, CloseCause.ABORTED}
 )
 SKIPPING: Final = frozenset({State.CLOSE_QUEUED, State.CLOSE_SENT})
-CAUSE_OF_FAILURE: Final = {
-    CloseCode.PROTOCOL_ERROR: CloseCause.PROTOCOL_ERROR,
-    CloseCode.INVALID_FRAME_PAYLOAD_DATA: CloseCause.INVALID_PAYLOAD,
-}
 
 
 class Session:
@@ -147,7 +143,11 @@ class Session:
         self._take(Step.FAIL, cause, CloseFrame(code, text))
 
     def fail_too_large(self, excess: Excess, at_least: str = "") -> None:
-        """Fail the connection, since a message is over a limit."""
+        """Fail the connection, since a message is over a limit; after our Close, only drop it and what is behind it."""
+        if self.state in SKIPPING:
+            self._arrived, self._dropping = 0, True
+            self._message.forget()
+            return
         text = f"message of {at_least}{excess.number} {excess.what} is over the limit of {excess.limit}"
         self.fail(CloseCode.MESSAGE_TOO_BIG, text, CloseCause.MESSAGE_TOO_BIG)
 
@@ -252,6 +252,7 @@ class Session:
     def skip_rest(self) -> None:
         """Drop what is left of the message that comes out as pieces."""
         self._message.discard()
+        self.held = False
 
     # -- reading frames ----------------------------------------------------------------------------------------------
 
@@ -325,7 +326,7 @@ class Session:
             return self._message.add(event)
         self._message.discarding = not event.message_finished
         self.messages_dropped += event.message_finished
-        self.bytes_dropped += len(event.data)
+        self.bytes_dropped += size_of(event.data)
         return None
 
     def _receive_close(self, event: CloseConnection) -> None:
@@ -335,10 +336,14 @@ class Session:
         elif code == CloseCode.MESSAGE_TOO_BIG:
             deflate = cast("PerMessageDeflate", self._deflate)
             self.fail_too_large(Excess("bytes", deflate.inflated, cast("int", deflate.limit)), "at least ")
+        elif code == CloseCode.INVALID_FRAME_PAYLOAD_DATA:
+            # wsproto: its words depend on where the text was cut, or say nothing
+            self._fail_invalid("corrupt compressed data" if reason == "error in extension" else "not valid UTF-8")
         else:
-            if reason == "error in extension":  # wsproto: whatever it was that the extension found
-                reason = "corrupt compressed data"
-            self.fail(code, reason, CAUSE_OF_FAILURE[CloseCode(code)])
+            self.fail(code, reason, CloseCause.PROTOCOL_ERROR)
+
+    def _fail_invalid(self, reason: str) -> None:
+        self.fail(CloseCode.INVALID_FRAME_PAYLOAD_DATA, reason, CloseCause.INVALID_PAYLOAD)
 
     def _is_real_close(self) -> bool:
         """Tell a Close frame of the peer from one that wsproto made up. wsproto: only its state tells."""
@@ -352,8 +357,8 @@ class Session:
             return False
         try:
             self._accept_close(CloseFrame(CloseCode.BAD_GATEWAY.value, payload[2:].decode()))
-        except UnicodeDecodeError as error:
-            self.fail(CloseCode.INVALID_FRAME_PAYLOAD_DATA, str(error), CloseCause.INVALID_PAYLOAD)
+        except UnicodeDecodeError:
+            self._fail_invalid("not valid UTF-8")
         return True
 
     def _accept_close(self, frame: CloseFrame) -> None:
