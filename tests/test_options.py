@@ -73,6 +73,19 @@ def test_limit_below_its_least_value_names_option_value_and_rule(name: str, belo
     assert str(caught.value) == f"{name} must be at least {LIMITS[name]}, or None for no limit, not {value}"
 
 
+@pytest.mark.parametrize("name", ["ping_interval", "ping_timeout"])
+def test_period_is_positive_and_finite_or_none(name: str) -> None:
+    """Keepalive is turned off by `None`, not by zero."""
+    for value in (0.001, 20, None):
+        assert getattr(make(name, value), name) == value
+    for value in (0, -1, math.inf, math.nan):
+        with pytest.raises(ValueError, match=f"{name} must be more than 0 and finite, or None to turn it off, not "):
+            make(name, value)
+    for wrong in ("20", True, (20,)):
+        with pytest.raises(TypeError, match=f"{name} must be a number of seconds or None, not {type(wrong).__name__}"):
+            make(name, wrong)
+
+
 @pytest.mark.parametrize("value", ["16", 16.0, True, False, (16,), math.inf], ids=str)
 @pytest.mark.parametrize("name", LIMITS)
 def test_limit_of_a_wrong_type_names_option_value_and_rule(name: str, value: Any) -> None:

@@ -15,6 +15,7 @@ __all__ = ["Fragments", "Sendable", "fragments_of"]
 
 Sendable: TypeAlias = str | BytesLike | Iterable[str | BytesLike] | AsyncIterable[str | BytesLike]
 
+PARTS_PER_TURN: Final = 100  # of a list that go out before others have their turn
 WHOLE: Final = (str, bytes, bytearray, memoryview)
 
 
@@ -41,7 +42,8 @@ class Fragments:
     @trio.lowlevel.disable_ki_protection
     def __init__(self, parts: Iterable[object] | AsyncIterable[object], text: bool | None) -> None:
         self._conversion = Conversion(text)
-        self._end: str | bytes | None = None
+        self._end: str | bytes | None = None  # of what was checked whole
+        self._given = 0
         self._is_async = isinstance(parts, AsyncIterable)  # what it returns need be no AsyncIterator by name
         self._parts: Iterator[object] | AsyncIterator[object]
         if isinstance(parts, list | tuple):
@@ -53,7 +55,10 @@ class Fragments:
     @trio.lowlevel.disable_ki_protection
     async def next(self) -> str | bytes | None:
         """Return the next part, `None` after the last one. Raises what the iterable raises, too."""
-        await trio.lowlevel.checkpoint()  # the iterable need not have one; what was given leaves
+        # The iterable need not have a checkpoint: what it has given leaves now. Of a list everything is here already.
+        if self._end is None or self._given % PARTS_PER_TURN == 0:
+            await trio.lowlevel.checkpoint()
+        self._given += 1
         try:
             part = await anext(cast("Any", self._parts)) if self._is_async else next(cast("Any", self._parts))
         except (StopIteration, StopAsyncIteration):

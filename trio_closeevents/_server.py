@@ -99,6 +99,7 @@ class Server:
         else:
             self._closing = (self._closing[0], min(self._closing[1], until))
         self._accepting.cancel()
+        self._fewer.unpark_all()  # `wait_closed` may have waited for nothing but this
         self._in_aclose.append(me)
         try:
             for serving in list(self._serving):

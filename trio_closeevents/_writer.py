@@ -60,7 +60,7 @@ class Writer:
         self._on_bug = on_bug
         self._idle = trio.lowlevel.ParkingLot()  # the task, as long as nothing is queued
         self._before_queue = trio.lowlevel.ParkingLot()  # senders whose message is not queued yet
-        self._is_admitting = False  # the first of them is on its way, and nobody overtakes it
+        self._is_admitting = False  # the first of them is on its way, and wakes the next: so they keep their order
         self._behind_queue = trio.lowlevel.ParkingLot()  # senders that wait for their message to leave
         self._in_message: trio.lowlevel.Task | None = None  # whose message is under way, which no other may interrupt
         self._scopes: set[trio.CancelScope] = set()  # of those who send what they do not have yet
@@ -125,7 +125,7 @@ class Writer:
         self._admit_senders()
 
     async def _wait_for_turn(self) -> bool:
-        while self._is_open and (self._is_blocked or self._is_admitting):
+        while self._is_open and self._is_blocked:
             if self._in_message is trio.lowlevel.current_task():
                 raise RuntimeError("send() in an iterable that is being sent would wait for itself: use another task")
             await self._before_queue.park()

@@ -30,6 +30,15 @@ async def play(
     return await stage.play(block, script, **keepalive | options)
 
 
+def pings_before_close(stage: Stage, outcome: Outcome, count: int) -> list[bytes]:
+    """Return the payloads of *count* Pings, which is all that came before the Close; fewer on a real, busy machine."""
+    *pings, close = outcome.peer.frames
+    assert close.opcode == 8
+    assert {frame.opcode for frame in pings} == {PING}
+    assert len(pings) == count if stage.wire.memory else 1 < len(pings) <= count
+    return [frame.payload for frame in pings]
+
+
 async def read_until_broken(ws: WebSocket) -> None:
     with pytest.raises(ConnectionBroken):
         await ws.receive()
@@ -121,8 +130,8 @@ async def test_keepalive_is_content_with_pongs(stage: Stage) -> None:
         assert 0 <= ws.latency <= stage.wire.tolerance
 
     outcome = await play(stage, block, answer_pings())
-    assert [frame.opcode for frame in outcome.peer.frames] == [PING] * 5 + [8]
-    assert len({frame.payload for frame in outcome.peer.frames}) == 6
+    pings = pings_before_close(stage, outcome, 5)
+    assert len(set(pings)) == len(pings)
     assert outcome.event == event(1000, "exit", "local", clean=True, sent=1000, received=1000)
 
 
@@ -159,7 +168,7 @@ async def test_keepalive_allows_round_trips_longer_than_the_interval(stage: Stag
         assert delay <= ws.latency <= delay + stage.wire.tolerance
 
     outcome = await play(stage, block, answer_pings(delay), ping_timeout=interval * 4)
-    assert [frame.opcode for frame in outcome.peer.frames] == [PING] * 8 + [8]
+    pings_before_close(stage, outcome, 8)
     assert outcome.event is not None
     assert outcome.event.cause == "exit"
 

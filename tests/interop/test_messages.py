@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
-from typing import Final
+from collections.abc import AsyncIterator
+from itertools import cycle
+from typing import Any, Final
 
 import pytest
 from tls import Wire
@@ -25,6 +27,16 @@ def binary_of(size: int) -> bytes:
     return random.Random(size).randbytes(size)
 
 
+async def in_parts(data: bytes) -> AsyncIterator[bytes]:
+    """Give *data* in parts of many sizes, empty ones among them."""
+    at = 0
+    for size in cycle((0, 1, 2, 7, 125, 2**16, 2**17 + 1)):
+        if at >= len(data):
+            return
+        yield data[at : at + size]
+        at += size
+
+
 async def test_messages_of_any_size_are_echoed_whole(peer: PeerProcess, role: Role, wire: Wire) -> None:
     """Text and binary of 0 B to 5 MB arrive at the peer as they were sent, and come back the same."""
     messages = [make(size) for size in SIZES for make in (text_of, binary_of)]
@@ -40,6 +52,27 @@ async def test_messages_of_any_size_are_echoed_whole(peer: PeerProcess, role: Ro
     assert (await meeting.report()).messages == [describe(message) for message in messages]
     assert ws.close_event is not None
     assert ws.close_event.was_clean
+
+
+@pytest.mark.parametrize("size", [0, 10**3, 5 * 10**6])
+async def test_message_sent_in_parts_arrives_as_one(peer: PeerProcess, role: Role, wire: Wire, size: int) -> None:
+    """Text and binary, cut anywhere, are one message for the peer; its echo comes back piece by piece."""
+    meeting = Meeting(peer, role, wire)
+    text, binary = text_of(size), binary_of(size)
+
+    async with await meeting.block() as ws:
+        for data, is_text in ((text.encode(), True), (binary, False)):
+            await ws.send(in_parts(data), text=is_text)
+            async with ws.receive_stream(max_size=size) as pieces:
+                assert pieces.is_text is is_text
+                taken: list[Any] = [piece async for piece in pieces]
+            assert ("" if is_text else b"").join(taken) == (text if is_text else binary)
+        await ws.send(text[::2], text=False)
+        assert await ws.receive(decode=True) == text[::2]
+
+    report = await meeting.report()
+    assert report.messages == [describe(text), describe(binary), describe(text[::2].encode())]
+    assert report.code == 1000
 
 
 async def test_ping_is_answered_by_peer(peer: PeerProcess, role: Role) -> None:
