@@ -74,7 +74,8 @@ class WebSocket(trio.abc.Channel[str | bytes]):
         An iterable, asynchronous or not, is sent part by part (RFC 6455 §5.4); the messages of other tasks wait
         meanwhile, Pings and Pongs do not. A list or tuple is checked whole before anything is sent. If the iterable
         raises, or this is cancelled between two parts, there is no way back: the connection closes with the code that
-        a block would have for that (1011, 1001), and the exception goes on.
+        a block would have for that (1011, 1001), and the exception goes on. When the connection ends, an iterable that
+        waits for its next part is cancelled. An asynchronous generator is closed, however this ends.
 
         Args:
             value: the message, or its parts.
@@ -83,7 +84,9 @@ class WebSocket(trio.abc.Channel[str | bytes]):
         Raises:
             TypeError: *value* is neither `str` nor bytes-like nor an iterable of one of them. The connection stays
                 open, unless a part was sent already.
-            ValueError: text that UTF-8 cannot carry, or bytes as text that are not UTF-8. The same.
+            ValueError: text that UTF-8 cannot carry, bytes as text that are not UTF-8, or an iterable without a part
+                and no *text* to tell its type. The same.
+            RuntimeError: an iterable that is being sent calls this, and would wait for itself.
             LocallyClosed: this side has closed, or left the block.
             ConnectionBroken: the connection ended otherwise, or the peer is closing it.
         """
@@ -167,7 +170,8 @@ class WebSocket(trio.abc.Channel[str | bytes]):
         ``async with ws.receive_stream() as pieces:`` waits for the message to begin; ``async for piece in pieces:``
         gives its pieces. If that is cancelled, nothing is lost. A block that is left normally before the message has
         ended skips the rest of it; after one that an exception or a cancellation has left, the next `receive_stream`
-        goes on where it was. As long as a block is open, nobody else may receive.
+        goes on where it was, with no piece if only the end was still to be told. As long as a block is open, nobody
+        else may receive.
 
         A message over `max_message_size` that arrives while nobody receives waits for somebody who does, and nothing
         behind it is seen: so one can be received in pieces whose size only *max_size* limits.

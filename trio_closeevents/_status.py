@@ -22,7 +22,7 @@ class Stats:
     """What a connection has carried so far: messages, and bytes of payload before masking and framing.
 
     Sent counts what was queued. Received counts what the program got or can still get. Dropped is what the peer sent
-    after our Close frame, control frames included in the bytes.
+    after our Close frame, control frames included in the bytes, and the rest of messages that were left half read.
     """
 
     messages_sent: int

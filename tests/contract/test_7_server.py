@@ -627,6 +627,19 @@ async def test_server_handlers_interrupted_at_once() -> None:
     assert set(raised.value.exceptions) == set(interrupts)
 
 
+async def test_server_aclose_without_any_connection() -> None:
+    """Nobody is there to be waited for: serve() returns at once."""
+
+    async def handler(ws: WebSocket) -> None:
+        raise AssertionError("nobody connects")
+
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            server: Server = await nursery.start(serve, handler, "127.0.0.1", 0)
+            await trio.testing.wait_all_tasks_blocked()
+            await server.aclose()
+
+
 async def test_server_left_normally_and_cancelled_then() -> None:
     """A cancellation while leaving waits for handlers goes on, when all is gone."""
     peers: list[RawPeer] = []

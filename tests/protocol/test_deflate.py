@@ -1453,6 +1453,17 @@ def test_ahead_a_message_well_below_the_limit_comes_out(start: Start) -> None:
     assert not play.session.held
 
 
+@pytest.mark.parametrize("parts", [[b"\x00"], [b""], [b"", b"\x00"], [b"\x00", b""], [b"", b""]], ids=repr)
+def test_ahead_a_frame_of_no_bytes_is_not_held(client: bool, parts: list[bytes]) -> None:
+    """It cannot go over any limit, however little of it is left."""
+    play = Play(client=client, max_message_size=8 * MAX_RATIO)
+    (payload,) = deflated(b"Hello")
+    play.feed(*play.compressed(TEXT, payload, b""), *play.compressed(BINARY, *parts), ahead=True)
+
+    assert play.events == ["Hello", b""]
+    assert not play.session.held
+
+
 def test_ahead_everything_comes_out_without_a_limit(client: bool) -> None:
     """There is nothing to wait for then."""
     (payload,) = deflated(bytes(5 * 10**6))
