@@ -19,7 +19,7 @@ from .stage import Outcome, Script, Stage, echo_close, end_transport, event, onl
 
 def scaled(stage: Stage) -> tuple[float, float]:
     """Return interval and timeout for the clock of *stage*."""
-    return (2.0, 2.0) if stage.wire.memory else (0.2, 0.2)
+    return (2.0, 2.0) if stage.wire.memory else (0.4, 0.4)
 
 
 async def play(
