@@ -97,7 +97,9 @@ class Driver:
         return True
 
     def _fail_for_silence(self) -> None:
-        """Fail the connection, whose peer is silent."""
+        """Fail the connection, whose peer is silent; once its ending has begun, that has a limit of its own."""
+        if self.session.state is not State.OPEN:
+            return
         self.session.fail(CloseCode.INTERNAL_ERROR, "keepalive timeout", CloseCause.KEEPALIVE_TIMEOUT)
         self.sync()
 

@@ -256,6 +256,24 @@ async def test_keepalive_sends_nothing_after_our_close(stage: Stage) -> None:
     assert outcome.peer.record == ["Close 4000", "FIN"]
 
 
+async def test_keepalive_has_no_limit_after_our_close(stage: Stage) -> None:
+    """A Ping without an answer does not shorten the closing handshake: the peer has close_timeout for that."""
+    interval, timeout = scaled(stage)
+
+    async def script(peer: RawPeer) -> None:
+        close = await peer.receive_close()
+        await trio.sleep(timeout * 2)
+        assert close is not None
+        await peer.send(peer.frame(8, close.payload))
+        await end_transport(peer)
+
+    async def block(ws: WebSocket) -> None:
+        await trio.sleep(interval + timeout / 2)
+
+    outcome = await play(stage, block, script, close_timeout=interval + timeout * 4)
+    assert outcome.event == event(1000, "exit", "local", clean=True, sent=1000, received=1000)
+
+
 async def test_keepalive_remembers_only_so_many_pings(stage: Stage) -> None:
     """A peer that talks and never answers a Ping costs no memory."""
     interval = 1.0 if stage.wire.memory else 0.02
