@@ -25,7 +25,7 @@ from trio_closeevents import (
     accept,
     connect,
 )
-from trio_closeevents._demo.peer import BINARY, RawPeer
+from trio_closeevents.testing import BINARY, ScriptedPeer
 
 __all__ = [
     "GIVE_UP",
@@ -63,7 +63,7 @@ SMALL: Final = 2**15  # bytes of a socket's buffer that is soon full; a TLS reco
 Role = Literal["client", "server"]  # ours
 
 
-class NastyPeer(RawPeer):
+class NastyPeer(ScriptedPeer):
     """A raw peer on a socket, which also does by halves, or at once, what others do in order."""
 
     stream: trio.SocketStream | RawTls

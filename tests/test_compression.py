@@ -33,7 +33,7 @@ from trio_closeevents import (
     open_server,
     serve,
 )
-from trio_closeevents._demo.peer import BINARY, CONTINUATION, PING, TEXT, RawPeer
+from trio_closeevents.testing import BINARY, CONTINUATION, PING, TEXT, ScriptedPeer
 
 OFF: Final = "permessage-deflate"
 FIELD: Final = "sec-websocket-extensions"
@@ -292,7 +292,7 @@ async def test_servers_take_the_option(start: str) -> None:
 # -- a raw peer ------------------------------------------------------------------------------------------------------
 
 
-class Compressor(RawPeer):
+class Compressor(ScriptedPeer):
     """A raw peer that offers compression, or agrees to it."""
 
     async def open(self, *, behind: bytes = b"", extensions: str = OFF) -> None:
@@ -356,7 +356,7 @@ async def opened(role: Role, extensions: str = OFF, **options: Any) -> AsyncGene
             nursery.start_soon(answer_close, peer)
 
 
-async def answer_close(peer: RawPeer) -> None:
+async def answer_close(peer: ScriptedPeer) -> None:
     """Be done with the connection."""
     await peer.drain()
     await peer.aclose()
@@ -392,7 +392,7 @@ async def test_server_that_declines_gets_messages_as_they_are(autojump_clock: tr
 async def test_extensions_that_are_not_ascii_are_answered_400(autojump_clock: trio.testing.MockClock) -> None:
     """No bare exception at the server: the request is refused, and the block never begins."""
     ours, theirs = trio.testing.memory_stream_pair()
-    peer = RawPeer(theirs, client=True)
+    peer = ScriptedPeer(theirs, client=True)
     async with trio.open_nursery() as nursery:
 
         @nursery.start_soon
@@ -475,7 +475,7 @@ async def read_until_broken(ws: WebSocket) -> None:
 def offending(bad: Callable[[Compressor], bytes]) -> Script:
     """Return the script of a peer that sends two good messages and a bad one in one go, and then more."""
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         assert isinstance(peer, Compressor)
         two, *_ = deflated(b"two" * 50)
         await peer.send(peer.frame(TEXT, b"one"), peer.compressed(BINARY, two), bad(peer), peer.frame(TEXT, b"after"))

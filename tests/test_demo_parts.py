@@ -15,9 +15,9 @@ from trio_closeevents import CloseCause, CloseEvent, CloseFrame
 from trio_closeevents._demo.judge import judge
 from trio_closeevents._demo.leaving import Leaving
 from trio_closeevents._demo.log import recorded
-from trio_closeevents._demo.peer import CLOSE, PING, TEXT, Frame, RawPeer, frame
 from trio_closeevents._demo.relay import Relay
 from trio_closeevents._demo.row import Ending, Expected, Outcome
+from trio_closeevents.testing import CLOSE, PING, TEXT, Frame, ScriptedPeer, frame
 
 # -- the judge -------------------------------------------------------------------------------------------------------
 
@@ -174,8 +174,8 @@ async def test_relay_hands_on_what_comes_in_pieces() -> None:
         (back,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
         async with front, back:
             nursery.start_soon(relay.run, front, back.socket.getsockname()[1])
-            client = RawPeer(await trio.testing.open_stream_to_socket_listener(front), client=True)
-            server = RawPeer(await back.accept(), client=False)
+            client = ScriptedPeer(await trio.testing.open_stream_to_socket_listener(front), client=True)
+            server = ScriptedPeer(await back.accept(), client=False)
             nursery.start_soon(server.open)
             await client.open()
             for byte in frame(TEXT, b"torn", masked=True):
@@ -194,7 +194,7 @@ async def test_raw_peer_over_tls_sees_how_it_ends(
 ) -> None:
     """A FIN without close_notify is a FIN; a reset of what is below TLS is a reset."""
 
-    async def pair() -> tuple[RawPeer, RawPeer]:
+    async def pair() -> tuple[ScriptedPeer, ScriptedPeer]:
         (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
         async with listener, trio.open_nursery() as nursery:
             ours = trio.SSLStream(
@@ -203,7 +203,7 @@ async def test_raw_peer_over_tls_sees_how_it_ends(
                 server_hostname="localhost",
             )
             theirs = trio.SSLStream(await listener.accept(), server_ssl_context, server_side=True)
-            client, server = RawPeer(ours, client=True), RawPeer(theirs, client=False)
+            client, server = ScriptedPeer(ours, client=True), ScriptedPeer(theirs, client=False)
             nursery.start_soon(server.open)
             await client.open()
         return client, server
@@ -226,7 +226,7 @@ async def test_raw_peer_over_tls_sees_how_it_ends(
 async def test_raw_peer_over_memory() -> None:
     """Where there is no socket a reset just closes; a peer that has closed writes and reads nothing more."""
     ours, theirs = trio.testing.memory_stream_pair()
-    client, server = RawPeer(ours, client=True), RawPeer(theirs, client=False)
+    client, server = ScriptedPeer(ours, client=True), ScriptedPeer(theirs, client=False)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(server.open)
         await client.open(behind=client.frame(TEXT, b"in the same piece"))
@@ -236,11 +236,11 @@ async def test_raw_peer_over_memory() -> None:
     await client.send(b"\x81")
     await client.fin()
     assert await client.receive() is None
-    assert client.log == ["← Close 1000", "← RST", "← 1 bytes", "← FIN"]
+    assert [str(each) for each in client.log] == ["← Close 1000", "← RST", "← 1 bytes", "← FIN"]
     assert client.ended is None
     assert await server.receive_close() is None
     assert await server.receive() is None
-    assert server.log == ["→ Text b'in the same piece'", "→ Close 1000", "→ FIN"]
+    assert [str(each) for each in server.log] == ["→ Text b'in the same piece'", "→ Close 1000", "→ FIN"]
 
 
 async def test_raw_peer_that_finds_no_upgrade_complains() -> None:
@@ -248,10 +248,10 @@ async def test_raw_peer_that_finds_no_upgrade_complains() -> None:
     ours, theirs = trio.testing.memory_stream_pair()
     await theirs.send_all(b"HTTP/1.1 404 Not Found\r\n\r\n")
     with pytest.raises(AssertionError, match="404"):
-        await RawPeer(ours, client=True).open()
+        await ScriptedPeer(ours, client=True).open()
     await theirs.aclose()
     with pytest.raises(AssertionError, match="FIN"):
-        await RawPeer(ours, client=True).read_head()
+        await ScriptedPeer(ours, client=True).read_head()
 
 
 def test_frame_in_words() -> None:
@@ -266,7 +266,7 @@ def test_frame_in_words() -> None:
 async def test_raw_peer_reads_frames_of_every_size(size: int, client: bool) -> None:
     """All three forms of the length, torn anywhere."""
     ours, theirs = trio.testing.memory_stream_pair()
-    sender, reader = RawPeer(ours, client=client), RawPeer(theirs, client=not client)
+    sender, reader = ScriptedPeer(ours, client=client), ScriptedPeer(theirs, client=not client)
     data = sender.frame(TEXT, b"x" * size)
     for cut in (1, 2, 3, 7):
         await sender.stream.send_all(data[:cut])

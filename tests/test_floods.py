@@ -29,8 +29,8 @@ from nasty import (
 from tls import HOST, Wire
 
 from trio_closeevents import ConnectionClosed, WebSocket, connect, open_server
-from trio_closeevents._demo.peer import BINARY, CONTINUATION, PING, PONG, TEXT, Frame
 from trio_closeevents._writer import HIGH_WATER
+from trio_closeevents.testing import BINARY, CONTINUATION, PING, PONG, TEXT, Frame
 
 # -- a flood -----------------------------------------------------------------------------------------------------------
 

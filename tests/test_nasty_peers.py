@@ -40,7 +40,7 @@ from trio_closeevents import (
     HandshakeTimeout,
     WebSocket,
 )
-from trio_closeevents._demo.peer import BINARY, CONTINUATION, PING, PONG, TEXT, Frame, RawPeer
+from trio_closeevents.testing import BINARY, CONTINUATION, PING, PONG, TEXT, Frame, ScriptedPeer
 
 BYE: Final = CloseFrame(4000, "bye")
 CLOSED_BY_PEER: Final = closed(4000, "remote", CloseCause.REMOTE, sent=BYE, received=BYE, clean=True)
@@ -102,7 +102,7 @@ async def test_peer_that_sends_byte_by_byte_is_understood(stage: Stage) -> None:
             peer.stream = tls
         else:
             peer.stream = dribble  # type: ignore[assignment]
-        await RawPeer.open(peer)
+        await ScriptedPeer.open(peer)
         for frame in one_of_each(peer):
             await peer.send(frame)
         peer.stream = peer.tcp if not peer.wire.secure else peer.stream

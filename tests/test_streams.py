@@ -21,8 +21,8 @@ from trio_closeevents import (
     accept,
     connect,
 )
-from trio_closeevents._demo.peer import PING, TEXT, RawPeer
 from trio_closeevents._writer import HIGH_WATER
+from trio_closeevents.testing import PING, TEXT, ScriptedPeer
 
 
 class PlainStream(trio.abc.Stream):
@@ -67,11 +67,11 @@ def fail() -> None:
 @asynccontextmanager
 async def opened(
     make: Callable[[trio.abc.Stream], PlainStream] = PlainStream, *, client: bool = True, **options: Any
-) -> AsyncGenerator[tuple[WebSocket, RawPeer, PlainStream], None]:
+) -> AsyncGenerator[tuple[WebSocket, ScriptedPeer, PlainStream], None]:
     """Open a connection over a stream of that kind, to a raw peer that has done its opening handshake."""
     ours, theirs = trio.testing.memory_stream_pair()
     stream = make(ours)
-    peer = RawPeer(theirs, client=not client)
+    peer = ScriptedPeer(theirs, client=not client)
     block = connect("ws://localhost/", stream=stream, **options) if client else accept(stream, **options)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(peer.open)
@@ -191,7 +191,7 @@ async def test_stream_whose_writing_breaks_under_our_close(autojump_clock: trio.
 async def test_pongs_to_a_peer_that_does_not_read_are_bounded(autojump_clock: trio.testing.MockClock) -> None:
     """While the outbox is over its limit only the latest Ping is answered, once there is room (RFC 6455 §5.5.3)."""
     ours, theirs = trio.testing.lockstep_stream_pair()
-    peer = RawPeer(theirs, client=False)
+    peer = ScriptedPeer(theirs, client=False)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(peer.open)
         async with connect("ws://localhost/", stream=ours) as ws:
@@ -355,7 +355,7 @@ async def test_rejection_whose_body_is_torn_is_still_a_rejection() -> None:
 
     async def reject_and_reset() -> None:
         async with listener:
-            peer = RawPeer(await listener.accept(), client=False)
+            peer = ScriptedPeer(await listener.accept(), client=False)
             await peer.stream.receive_some()
             await peer.stream.send_all(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 100\r\n\r\nbusy")
             await trio.sleep(0.05)

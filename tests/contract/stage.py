@@ -17,10 +17,10 @@ import trio
 import trio.testing
 
 from trio_closeevents import CloseCause, CloseEvent, CloseFrame, WebSocket, accept, connect
-from trio_closeevents._demo.peer import RawPeer
+from trio_closeevents.testing import ScriptedPeer
 
 Role = Literal["client", "server"]
-Script = Callable[[RawPeer], Awaitable[object]]
+Script = Callable[[ScriptedPeer], Awaitable[object]]
 Block = Callable[[WebSocket], Awaitable[object]]
 
 # What a block may be left by in these tests; trio.Cancelled is absorbed by the scope of the play.
@@ -63,7 +63,7 @@ class Wire:
 class Outcome:
     """What came of a play."""
 
-    peer: RawPeer
+    peer: ScriptedPeer
     websocket: WebSocket | None = None
     raised: BaseException | None = None
     block_left: float = 0.0  # when the block began to end
@@ -100,7 +100,7 @@ class Stage:
             return connect("wss://localhost/", stream=stream, ssl_context=tls[1], **options)
         return accept(stream, ssl_context=tls[0] if tls else None, **options)
 
-    async def peer_over(self, stream: trio.abc.HalfCloseableStream) -> RawPeer:
+    async def peer_over(self, stream: trio.abc.HalfCloseableStream) -> ScriptedPeer:
         """Return the raw peer over *stream*, its TLS handshake done."""
         peer_stream: trio.abc.Stream = stream
         if self.wire.tls is not None:
@@ -109,7 +109,7 @@ class Stage:
                 stream, context, server_hostname=None if self.is_client else "localhost", server_side=self.is_client
             )
             await peer_stream.do_handshake()
-        return RawPeer(peer_stream, client=not self.is_client)
+        return ScriptedPeer(peer_stream, client=not self.is_client)
 
     async def play(
         self,
@@ -125,7 +125,7 @@ class Stage:
         Our side runs in *scope*, for somebody to cancel it. Returns when both are done.
         """
         ours, theirs = await self.wire.pair(bounded=bounded)
-        outcome = Outcome(RawPeer(theirs, client=not self.is_client))
+        outcome = Outcome(ScriptedPeer(theirs, client=not self.is_client))
 
         async def run_peer() -> None:
             peer = await self.peer_over(theirs)
@@ -191,12 +191,12 @@ def event(
 # -- what a peer does ----------------------------------------------------------------------------------------------
 
 
-async def do_nothing(peer: RawPeer) -> None:
+async def do_nothing(peer: ScriptedPeer) -> None:
     """Neither read nor write nor end TCP, until our side's block has ended."""
     await block_over.get().wait()
 
 
-async def end_transport(peer: RawPeer) -> None:
+async def end_transport(peer: ScriptedPeer) -> None:
     """End TCP as RFC 6455 §7.1.1 has it: the server first."""
     if not peer.client:
         await peer.fin()
@@ -204,7 +204,7 @@ async def end_transport(peer: RawPeer) -> None:
     await peer.aclose()
 
 
-async def echo_close(peer: RawPeer) -> None:
+async def echo_close(peer: ScriptedPeer) -> None:
     """Answer the Close frame as it came, and end the transport."""
     close = await peer.receive_close()
     if close is not None:
@@ -215,7 +215,7 @@ async def echo_close(peer: RawPeer) -> None:
 def answer_close(code: int | None, reason: str = "") -> Script:
     """Return the script of a peer that answers with a Close frame of its own choice."""
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         await peer.receive_close()
         await peer.send(peer.close_frame(code, reason))
         await end_transport(peer)
@@ -223,15 +223,15 @@ def answer_close(code: int | None, reason: str = "") -> Script:
     return script
 
 
-async def only_read(peer: RawPeer) -> None:
+async def only_read(peer: ScriptedPeer) -> None:
     """Read everything, say nothing."""
     await peer.drain()
 
 
-def send_then(*pieces: Callable[[RawPeer], bytes], then: Script = only_read) -> Script:
+def send_then(*pieces: Callable[[ScriptedPeer], bytes], then: Script = only_read) -> Script:
     """Return the script of a peer that sends what *pieces* make, in one go, and goes on with *then*."""
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         await peer.send(*(piece(peer) for piece in pieces))
         await then(peer)
 

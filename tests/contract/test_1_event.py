@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from trio_closeevents import CloseEvent, ConnectionClosed, LocallyClosed, ReadyState, WebSocket
-from trio_closeevents._demo.peer import TEXT, RawPeer
+from trio_closeevents.testing import TEXT, ScriptedPeer
 
 from .stage import Stage, do_nothing, echo_close, end_transport, event, leave, only_read
 
@@ -37,7 +37,7 @@ async def test_one_event_reaches_the_program_by_every_road(stage: Stage, caplog:
             await ws.send("x")
         roads.append(raised.value.event)
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         await peer.send(peer.frame(TEXT, b"one"), peer.frame(2, b"two"), peer.close_frame(4002))
         await peer.receive_close()
         await end_transport(peer)
@@ -71,7 +71,7 @@ async def test_close_event_is_none_until_it_is_decided(stage: Stage) -> None:
         assert ws.close_event is decided
         assert ws.state is ReadyState.CLOSED
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         close = await peer.receive_close()
         assert close is not None
         await go_on.wait()
@@ -116,7 +116,7 @@ async def test_everyone_who_waits_wakes_with_the_event(stage: Stage, ending: str
 
     go_on = trio.Event()
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         await go_on.wait()
         if ending == "fin":
             await peer.fin()
@@ -154,7 +154,7 @@ async def test_cancel_on_close_ends_the_block_in_silence_for_a_clean_close(stage
         finally:
             reached.append("cleaned up")
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         await peer.send(peer.close_frame(1001))
         await peer.receive_close()
         await end_transport(peer)
@@ -171,7 +171,7 @@ async def test_cancel_on_close_raises_connection_broken_for_any_other_end(stage:
     async def block(ws: WebSocket) -> None:
         await trio.sleep_forever()
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         await peer.fin()
         await peer.drain()
         await peer.aclose()
@@ -221,7 +221,7 @@ async def test_cancel_on_close_leaves_other_exceptions_alone(stage: Stage) -> No
             nursery.start_soon(fail_when_cancelled)
             nursery.start_soon(trio.sleep_forever)
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         await peer.send(peer.close_frame(1000))
         await peer.receive_close()
         await end_transport(peer)
@@ -258,7 +258,7 @@ async def test_events_cancelled_before_the_last_item_still_has_it(stage: Stage) 
 
     go_on = trio.Event()
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         await go_on.wait()
         await echo_close(peer)
 
@@ -282,7 +282,7 @@ async def test_cancel_on_close_takes_its_cancellation_out_of_a_group_that_is_red
             nursery.start_soon(fail_when_cancelled)
             await trio.sleep_forever()
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         await peer.send(peer.close_frame(1000))
         await peer.receive_close()
         await end_transport(peer)
@@ -297,7 +297,7 @@ async def test_cancel_on_close_does_not_hurry_an_aclose_in_the_block(stage: Stag
     async def block(ws: WebSocket) -> None:
         await ws.aclose(4000)
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         close = await peer.receive_close()
         assert close is not None
         await peer.send(peer.frame(close.opcode, close.payload))
@@ -323,7 +323,7 @@ async def test_on_close_that_is_interrupted_keeps_nothing_open(stage: Stage, fir
         if first == "the peer":
             await trio.sleep_forever()
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         if first == "the peer":
             await peer.send(peer.close_frame(1000))
         await peer.drain()

@@ -12,7 +12,7 @@ import trio
 import trio.testing
 
 from trio_closeevents import CloseFrame, ClosePolicy, LocallyClosed, WebSocket, connect
-from trio_closeevents._demo.peer import RawPeer
+from trio_closeevents.testing import ScriptedPeer
 
 from .stage import Script, Stage, answer_close, do_nothing, echo_close, end_transport, event, leave, only_read
 
@@ -35,7 +35,7 @@ async def test_end_return_by_break_sends_1000(stage: Stage) -> None:
         async for _ in ws:
             break
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         await peer.send(peer.frame(1, b"one"), peer.frame(1, b"two"))
         await echo_close(peer)
 
@@ -259,7 +259,7 @@ async def messages(
 async def test_end_generator_sends_what_the_socket_takes_at_once(stage: Stage) -> None:
     """A generator that holds the block and is closed ends the connection at once, and its tasks with it."""
     ours, theirs = await stage.wire.pair()
-    peers: list[RawPeer] = []
+    peers: list[ScriptedPeer] = []
 
     async def run_peer() -> None:
         peer = await stage.peer_over(theirs)
@@ -320,7 +320,7 @@ def test_end_generator_after_trio_has_ended_warns() -> None:
         ours, theirs = trio.testing.memory_stream_pair()
         block = connect("ws://localhost/", stream=ours)
         async with trio.open_nursery() as nursery:
-            peer = RawPeer(theirs, client=False)
+            peer = ScriptedPeer(theirs, client=False)
             nursery.start_soon(peer.open)
             async with block as ws:
                 ws.abort()
@@ -435,7 +435,7 @@ async def test_policy_sets_cancelled_aside_in_a_group(stage: Stage) -> None:
 # -- bounds --------------------------------------------------------------------------------------------------------
 
 
-async def answers_but_keeps_tcp_open(peer: RawPeer) -> None:
+async def answers_but_keeps_tcp_open(peer: ScriptedPeer) -> None:
     close = await peer.receive_close()
     assert close is not None
     await peer.send(peer.frame(close.opcode, close.payload))
@@ -487,7 +487,7 @@ async def test_bounds_of_zero_send_only_what_is_taken_at_once(stage: Stage) -> N
 async def test_bounds_unread_messages_do_not_delay_leaving(stage: Stage) -> None:
     """Leaving never waits for unread messages, however many: the ending discards them."""
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         for number in range(100):
             await peer.send(peer.frame(1, b"%d" % number))
         await echo_close(peer)
@@ -516,7 +516,7 @@ async def test_half_a_frame_is_finished_first(stage: Stage) -> None:
         await ws.send(BIG)
         await trio.sleep_forever()
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         await sending.wait()
         await trio.sleep(0.1)  # it is in the middle of a frame now, where the wire has an end to its buffers
         await echo_close(peer)
@@ -534,7 +534,7 @@ async def test_half_a_frame_that_cannot_be_finished_is_never_followed_by_a_close
         scope.deadline = trio.current_time() + 0.05
         await ws.send(BIG)
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         await do_nothing(peer)
         await peer.drain()
 
@@ -553,7 +553,7 @@ async def test_close_frame_survives_unread_bytes(stage: Stage) -> None:
     async def block(ws: WebSocket) -> None:
         raise ValueError
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         await peer.send(*[peer.frame(2, b"y" * 1000)] * 200)
         await peer.receive_close()
         await peer.send(peer.frame(2, b"late"), peer.close_frame(1000))

@@ -13,7 +13,7 @@ PRELUDE = """
 import os, signal, sys, time, trio
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job inherits it as ignored
 from trio_closeevents import *
-from trio_closeevents._demo.peer import RawPeer
+from trio_closeevents.testing import ScriptedPeer
 def ctrl_c():
     signal.raise_signal(signal.SIGINT)
 """
@@ -28,7 +28,7 @@ def peer_thread():
         (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
         port.put(listener.socket.getsockname()[1])
         async with listener:
-            peer = RawPeer(await listener.accept(), client=False)
+            peer = ScriptedPeer(await listener.accept(), client=False)
         await peer.open()
         close = await peer.receive_close()
         if "silent" not in sys.argv:
@@ -124,7 +124,7 @@ def test_server_cancelled_by_ctrl_c_sends_1001() -> None:
     """Ctrl-C on a server: its peers see 1001, and the process ends in order."""
     import trio
 
-    from trio_closeevents._demo.peer import RawPeer
+    from trio_closeevents.testing import ScriptedPeer
 
     with subprocess.Popen(
         [sys.executable, "-W", "error", "-c", PRELUDE + SERVER], stdout=subprocess.PIPE, text=True
@@ -133,7 +133,7 @@ def test_server_cancelled_by_ctrl_c_sends_1001() -> None:
         port = int(server.stdout.readline())
 
         async def main() -> list[str]:
-            peer = RawPeer(await trio.open_tcp_stream("127.0.0.1", port), client=True)
+            peer = ScriptedPeer(await trio.open_tcp_stream("127.0.0.1", port), client=True)
             await peer.open()
             server.send_signal(signal.SIGINT)
             close = await peer.receive_close()
@@ -165,7 +165,7 @@ Outbox.head = interrupted_head
 
 async def main():
     ours, theirs = trio.testing.memory_stream_pair()
-    peer = RawPeer(theirs, client=False)
+    peer = ScriptedPeer(theirs, client=False)
 
     async def be_peer():
         await peer.open()

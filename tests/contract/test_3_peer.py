@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from trio_closeevents import CloseCode, CloseFrame, ConnectionBroken, LocallyClosed, ReadyState, RemoteClosed, WebSocket
-from trio_closeevents._demo.peer import PING, PONG, RawPeer
+from trio_closeevents.testing import PING, PONG, ScriptedPeer
 
 from .stage import Stage, answer_close, do_nothing, echo_close, end_transport, event, leave, only_read, read_to_the_end
 
@@ -21,7 +21,7 @@ async def stay(ws: WebSocket) -> None:
 def close_first(code: int | None, reason: str = "") -> object:
     """Return the script of a peer that closes first, and ends the transport where it is its turn."""
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         await peer.send(peer.close_frame(code, reason))
         await peer.receive_close()
         await end_transport(peer)
@@ -82,7 +82,7 @@ async def test_peer_first_ends_the_transport_while_the_program_stays(stage: Stag
         states.append(ws.state)
         assert states == [ReadyState.CLOSING, ReadyState.CLOSED]
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         await peer.send(peer.close_frame(1000))
         await peer.receive_close()
         began = trio.current_time()
@@ -107,7 +107,7 @@ async def test_peer_first_and_the_client_waits_for_its_fin(stage: Stage) -> None
         await ws.aclose()
         assert fin_sent.is_set()
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         await peer.send(peer.close_frame(1000))
         await peer.receive_close()
         await trio.sleep(0.05)
@@ -120,7 +120,7 @@ async def test_peer_first_and_the_client_waits_for_its_fin(stage: Stage) -> None
 async def test_peer_crossing(stage: Stage) -> None:
     """Both Close frames cross: the peer's code counts, ours came first for us, one Close each."""
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         await closing.wait()
         await peer.send(peer.close_frame(4002, "crossed"))
         await end_transport(peer)
@@ -150,7 +150,7 @@ async def test_peer_silent(stage: Stage) -> None:
 async def test_peer_lost_before_its_close(stage: Stage, how: str) -> None:
     """FIN or RST before the peer's Close, after ours: 1006; the cause stays the one that came first."""
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         await peer.receive_close()
         await (peer.fin() if how == "fin" else peer.reset())
 
@@ -181,7 +181,7 @@ async def test_peer_close_and_gone(stage: Stage) -> None:
             seen.set()
         assert ws.close_event == event(4005, "remote", "remote", received=4005)
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         await stuck.wait()
         await peer.send(peer.close_frame(4005))
         await seen.wait()
@@ -194,7 +194,7 @@ async def test_peer_close_and_gone(stage: Stage) -> None:
 async def test_peer_close_and_fin_in_one_go_is_clean(stage: Stage) -> None:
     """A peer that has half-closed behind its Close can still read our answer."""
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         await peer.send(peer.close_frame(4005))
         await peer.fin()
         await peer.drain()
@@ -208,7 +208,7 @@ async def test_peer_close_and_fin_in_one_go_is_clean(stage: Stage) -> None:
 async def test_peer_data_after_ours_is_dropped_and_counted(stage: Stage) -> None:
     """Data, Pings and Pongs after our Close are not answered; the peer's Close counts."""
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         await peer.receive_close()
         await peer.send(
             peer.frame(1, b"late"),
@@ -231,7 +231,7 @@ async def test_peer_data_after_ours_is_dropped_and_counted(stage: Stage) -> None
 async def test_peer_data_after_ours_is_under_no_limit(stage: Stage) -> None:
     """Dropped data is skipped, not stored: a message over every limit does not hide the peer's Close."""
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         await peer.receive_close()
         await peer.send(peer.frame(2, bytes(3_000_000)), peer.close_frame(4002))
         await end_transport(peer)
@@ -248,12 +248,12 @@ async def test_peer_data_after_ours_is_under_no_limit(stage: Stage) -> None:
 async def test_peer_garbage_after_ours(stage: Stage, garbage: bytes) -> None:
     """Broken framing after our Close: 1006, no second Close; what we sent and the cause stay."""
 
-    def spoiled(peer: RawPeer) -> bytes:
+    def spoiled(peer: ScriptedPeer) -> bytes:
         if not peer.client:
             return garbage + bytes(20)
         return garbage[:1] + bytes([garbage[1] | 0x80]) + bytes(4) + garbage[2:] + bytes(20)
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         await peer.receive_close()
         await peer.send(spoiled(peer))
         await peer.drain()
@@ -268,7 +268,7 @@ async def test_peer_garbage_after_ours(stage: Stage, garbage: bytes) -> None:
 async def test_peer_after_its_own_is_ignored(stage: Stage) -> None:
     """Anything after the peer's own Close is ignored, garbage too."""
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         await peer.send(peer.close_frame(4002), peer.frame(1, b"x"), peer.close_frame(4003), b"\xff" * 50)
         await peer.receive_close()
         await end_transport(peer)
@@ -283,7 +283,7 @@ async def test_peer_after_its_own_is_ignored(stage: Stage) -> None:
 async def test_peer_tcp_after_both_changes_nothing(stage: Stage, how: str) -> None:
     """How TCP ends after both Close frames has no say in the event."""
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         close = await peer.receive_close()
         assert close is not None
         await peer.send(peer.frame(close.opcode, close.payload))
@@ -317,7 +317,7 @@ async def test_after_our_close_nothing_more_is_sent(stage: Stage) -> None:
 
     go_on = trio.Event()
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         close = await peer.receive_close()
         assert close is not None
         await go_on.wait()
@@ -349,7 +349,7 @@ async def test_peer_first_while_our_answer_is_stuck(stage: Stage) -> None:
 
     stuck, go_on = trio.Event(), trio.Event()
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         await stuck.wait()
         await peer.send(peer.close_frame(1000))
         await go_on.wait()
@@ -376,7 +376,7 @@ async def test_remote_closed_ends_iteration(stage: Stage, code: int | None) -> N
         with pytest.raises(ConnectionBroken):
             await ws.ping()
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         await peer.send(peer.frame(1, b"one"), peer.frame(2, b"two"), peer.close_frame(code))
         await peer.receive_close()
         await end_transport(peer)

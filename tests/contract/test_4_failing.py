@@ -9,14 +9,14 @@ import pytest
 import trio
 
 from trio_closeevents import CloseCause, ConnectionBroken, WebSocket
-from trio_closeevents._demo.peer import CLOSE, CONTINUATION, PING, TEXT, RawPeer, frame
+from trio_closeevents.testing import CLOSE, CONTINUATION, PING, TEXT, ScriptedPeer, frame
 
 from .stage import Stage, do_nothing, event, read_to_the_end
 
-Piece = Callable[[RawPeer], bytes]
+Piece = Callable[[ScriptedPeer], bytes]
 
 
-def non_minimal(peer: RawPeer) -> bytes:
+def non_minimal(peer: ScriptedPeer) -> bytes:
     return bytes([0x81, 126 | peer.client << 7, 0, 1]) + bytes(4 * peer.client) + b"x"
 
 
@@ -34,15 +34,15 @@ MALFORMED: dict[str, Piece] = {
     "message-inside-a-message": lambda peer: peer.frame(TEXT, b"x", fin=False) + peer.frame(TEXT, b"y"),
     "non-minimal-length": non_minimal,
     "close-of-one-byte": lambda peer: peer.frame(CLOSE, b"\x03"),
-    **{f"close-{code}": partial(RawPeer.close_frame, code=code) for code in (0, 999, 1004, 1005, 1006, 1015)},
-    **{f"close-{code}": partial(RawPeer.close_frame, code=code) for code in (1016, 2000, 2999, 5000, 65535)},
+    **{f"close-{code}": partial(ScriptedPeer.close_frame, code=code) for code in (0, 999, 1004, 1005, 1006, 1015)},
+    **{f"close-{code}": partial(ScriptedPeer.close_frame, code=code) for code in (1016, 2000, 2999, 5000, 65535)},
 }
 
 
-def failing_peer(bad: Piece, *, end: bool = True) -> Callable[[RawPeer], object]:
+def failing_peer(bad: Piece, *, end: bool = True) -> Callable[[ScriptedPeer], object]:
     """Return the script of a peer that sends two good messages and bad bytes in one go, and then more."""
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         await peer.send(peer.frame(TEXT, b"one"), peer.frame(2, b"two"), bad(peer), peer.frame(TEXT, b"after"))
         await peer.receive_close()
         await peer.send(peer.close_frame(1000))  # it does not count: nothing more is processed
@@ -98,11 +98,11 @@ async def test_fail_utf8_sends_1007(stage: Stage, bad: Piece) -> None:
 async def test_fail_utf8_is_noticed_before_the_frame_is_whole(stage: Stage) -> None:
     """Text is validated as its bytes arrive."""
 
-    def half(peer: RawPeer) -> bytes:
+    def half(peer: ScriptedPeer) -> bytes:
         whole = peer.frame(TEXT, b"\xff" + bytes(10_000))
         return whole[:100]
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         await peer.send(half(peer))
         await peer.receive_close()
         await peer.drain()
@@ -142,7 +142,7 @@ async def test_fail_size_spares_a_message_of_exactly_the_limit(stage: Stage) -> 
     async def block(ws: WebSocket) -> None:
         assert await ws.receive() == bytes(100)
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         await peer.send(peer.frame(2, bytes(60), fin=False), peer.frame(CONTINUATION, bytes(40)))
         await peer.drain()
 
@@ -152,7 +152,7 @@ async def test_fail_size_spares_a_message_of_exactly_the_limit(stage: Stage) -> 
 async def test_fail_fragments_sends_1009(stage: Stage) -> None:
     """More fragments than max_fragments, empty ones too: 1009."""
 
-    def many(peer: RawPeer) -> bytes:
+    def many(peer: ScriptedPeer) -> bytes:
         return peer.frame(TEXT, b"x", fin=False) + peer.frame(CONTINUATION, fin=False) * 10
 
     outcome = await stage.play(read_until_broken, failing_peer(many), max_fragments=10)  # type: ignore[arg-type]
@@ -178,7 +178,7 @@ async def test_fail_internal_sends_1011_and_is_logged(
 
     ready = trio.Event()
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         await ready.wait()
         await peer.send(peer.frame(TEXT, b"x"))
         await peer.drain()
@@ -206,7 +206,7 @@ async def test_failing_is_bounded_by_cancel_timeout(stage: Stage, peer_does: str
         await ws.aclose()
         seconds.append(trio.current_time() - began)
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         await peer.send(peer.frame(0x3))
         if peer_does == "reads":
             await peer.drain()
@@ -218,7 +218,7 @@ async def test_failing_is_bounded_by_cancel_timeout(stage: Stage, peer_does: str
         else:
             await do_nothing(peer)
 
-    async def tolerant(peer: RawPeer) -> None:
+    async def tolerant(peer: ScriptedPeer) -> None:
         try:
             await script(peer)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
@@ -240,7 +240,7 @@ async def test_failing_delivers_what_came_before_even_to_a_late_program(stage: S
             await read_to_the_end(ws)
         assert ws.stats.messages_received == 10
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         await peer.send(*(peer.frame(TEXT, b"%d" % number) for number in range(10)), peer.frame(0x3))
         await peer.drain()
         await peer.aclose()

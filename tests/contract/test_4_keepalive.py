@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from trio_closeevents import ConnectionBroken, WebSocket
-from trio_closeevents._demo.peer import PING, PONG, TEXT, RawPeer
+from trio_closeevents.testing import PING, PONG, TEXT, ScriptedPeer
 
 from .stage import Outcome, Script, Stage, echo_close, end_transport, event, only_read
 
@@ -50,7 +50,7 @@ async def read_until_broken(ws: WebSocket) -> None:
 def answer_pings(delay: float = 0) -> Script:
     """Return the script of a peer that answers every Ping after *delay* seconds, and the Close."""
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         sending = trio.Lock()
         async with trio.open_nursery() as nursery:
 
@@ -142,7 +142,7 @@ async def test_keepalive_is_content_with_any_byte(stage: Stage) -> None:
     """Half of a frame, byte by byte, is a sign of life; no Pong ever comes."""
     interval, timeout = scaled(stage)
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(echo_close, peer)
             for byte in peer.frame(TEXT, b"hello")[:-1]:
@@ -195,7 +195,7 @@ async def test_keepalive_clock_stands_while_the_program_lags_behind(stage: Stage
     """With a full queue nothing is read, so nothing can be heard; then the clock goes on where it stood."""
     interval, timeout = scaled(stage)
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         for text in (b"one", b"two", b"three"):
             await peer.send(peer.frame(TEXT, text))
         await answer_pings()(peer)
@@ -217,7 +217,7 @@ async def test_fail_keepalive_after_the_program_has_caught_up(stage: Stage) -> N
     interval, timeout = scaled(stage)
     caught_up = failed = 0.0
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(peer.drain)
             await trio.sleep(interval + timeout / 2)  # half of the limit has passed
@@ -242,7 +242,7 @@ async def test_keepalive_sends_nothing_after_our_close(stage: Stage) -> None:
     """A closing handshake that takes long is not disturbed."""
     interval, _ = scaled(stage)
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         close = await peer.receive_close()
         await trio.sleep(interval * 3)
         assert close is not None
@@ -260,7 +260,7 @@ async def test_keepalive_has_no_limit_after_our_close(stage: Stage) -> None:
     """A Ping without an answer does not shorten the closing handshake: the peer has close_timeout for that."""
     interval, timeout = scaled(stage)
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         close = await peer.receive_close()
         await trio.sleep(timeout * 2)
         assert close is not None
@@ -278,7 +278,7 @@ async def test_keepalive_remembers_only_so_many_pings(stage: Stage) -> None:
     """A peer that talks and never answers a Ping costs no memory."""
     interval = 1.0 if stage.wire.memory else 0.02
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(echo_close, peer)
             for _ in range(30):
@@ -298,7 +298,7 @@ async def test_pings_are_answered_while_the_program_is_busy(stage: Stage) -> Non
     """Up to the limit of what is read ahead, the peer's own keepalive is content."""
     done = trio.Event()
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         for number in range(10):
             await peer.send(peer.frame(TEXT, b"x"), peer.frame(PING, b"%d" % number))
             pong = await peer.receive()

@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from trio_closeevents import ConnectionBroken, ReadyState, WebSocket
-from trio_closeevents._demo.peer import TEXT, RawPeer
+from trio_closeevents.testing import TEXT, ScriptedPeer
 
 from .stage import Stage, event
 
@@ -23,7 +23,7 @@ async def late(ws: WebSocket) -> None:
     await read_all_until_broken(ws)
 
 
-def three_messages(peer: RawPeer) -> bytes:
+def three_messages(peer: ScriptedPeer) -> bytes:
     return b"".join(peer.frame(TEXT, b"%d" % number) for number in range(3))
 
 
@@ -32,7 +32,7 @@ def three_messages(peer: RawPeer) -> bytes:
 async def test_transport_eof(stage: Stage, block: object, tail: bytes) -> None:
     """FIN without any Close: the messages first, then 1006, `transport`, cause eof; on TLS without close_notify."""
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         await peer.send(three_messages(peer), tail)
         await peer.fin()
         await peer.drain()
@@ -49,7 +49,7 @@ async def test_transport_eof_with_close_notify(stage: Stage) -> None:
     if stage.wire.tls is None:
         pytest.skip("only TLS has a close_notify")
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         await peer.send(three_messages(peer))
         await peer.stream.aclose()
 
@@ -74,7 +74,7 @@ async def test_transport_reset(stage: Stage, waits: str) -> None:
 
     go_on = trio.Event()
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         await peer.send(peer.frame(TEXT, b"0"))
         await go_on.wait()
         await peer.reset()
@@ -100,7 +100,7 @@ async def test_transport_lost_under_a_send(stage: Stage) -> None:
         with pytest.raises(ConnectionBroken):
             await ws.receive()
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         await peer.send(three_messages(peer), peer.close_frame(4002))
         await peer.aclose()
 
@@ -122,7 +122,7 @@ async def test_transport_that_breaks_under_a_full_queue_is_noticed_by_a_write(st
         assert ws.close_event is not None
         assert len([message async for message in ws.events()]) == 101
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         for number in range(100):
             await peer.send(peer.frame(TEXT, b"%d" % number))
         await peer.aclose()

@@ -24,9 +24,9 @@ from trio_closeevents import (
     ReadyState,
     WebSocket,
 )
-from trio_closeevents._demo.peer import BINARY, CONTINUATION, PING, PONG, TEXT, Frame, RawPeer
 from trio_closeevents._errors import raise_unchanged
 from trio_closeevents._writer import HIGH_WATER
+from trio_closeevents.testing import BINARY, CONTINUATION, PING, PONG, TEXT, Frame, ScriptedPeer
 
 from .stage import Block, Outcome, Script, Stage, do_nothing, echo_close, end_transport, event
 
@@ -275,7 +275,7 @@ async def test_send_list_is_checked_whole_before_the_first_byte(stage: Stage) ->
 
     go_on = trio.Event()
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         await go_on.wait()
         await echo_close(peer)
 
@@ -295,7 +295,7 @@ async def test_send_parts_leave_when_they_are_given(stage: Stage) -> None:
     async def block(ws: WebSocket) -> None:
         await ws.send(parts())
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         for expected in ("Text... b'one'", "Continuation... b'two'", "Continuation... b'three'", "Continuation"):
             assert str(await peer.receive()) == expected
             seen.open()
@@ -318,7 +318,7 @@ async def test_send_gives_others_their_turn_between_two_parts(stage: Stage) -> N
         with scope:
             await ws.send(repeat(b"x"))
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         for _ in range(10):
             await peer.receive()
         scope.cancel()
@@ -369,7 +369,7 @@ async def test_send_iterable_is_asked_for_more_only_when_there_is_room(stage: St
 
     go_on = trio.Event()
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         await go_on.wait()
         await echo_close(peer)
 
@@ -438,7 +438,7 @@ async def test_control_frames_go_between_fragments(stage: Stage) -> None:
 
     answered = trio.Event()
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         assert str(await peer.receive()) == "Text... b'one'"
         assert str(await peer.receive()) == "Ping b'ours'"
         await peer.send(peer.frame(PONG, b"ours"), peer.frame(PING, b"theirs"))
@@ -458,7 +458,7 @@ async def test_keepalive_goes_on_between_fragments(stage: Stage) -> None:
         await ws.send(source)
         assert ws.latency is not None
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         assert str(await peer.receive()) == "Text... b'one'"
         for _ in range(3):
             ping = await peer.receive()
@@ -479,7 +479,7 @@ async def test_send_of_a_message_stream_passes_it_on(stage: Stage) -> None:
             async with ws.receive_stream() as pieces:
                 await ws.send(pieces, text=pieces.is_text)
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         await peer.send(peer.frame(TEXT, b"one", fin=False))
         assert str(await peer.receive()) == "Text... b'one'"
         await peer.send(peer.frame(CONTINUATION, b"two"), peer.frame(BINARY), peer.frame(BINARY, b"x" * 30_000))
@@ -507,7 +507,7 @@ async def test_send_by_the_iterable_itself_is_an_error(stage: Stage) -> None:
     async def block(ws: WebSocket) -> None:
         await ws.send(parts(ws))
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         while (received := await peer.receive()) is not None and received.opcode != 8:
             if received.opcode == PING:
                 await peer.send(peer.frame(PONG, received.payload))
@@ -630,7 +630,7 @@ async def test_send_cancelled_between_two_parts_ends_the_connection(stage: Stage
             await ws.receive()
         assert raised.value.event is ws.close_event
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         await peer.send(*(peer.frame(TEXT, text) for text in (b"first", b"second", b"third")))
         await echo_close(peer)
 
@@ -655,7 +655,7 @@ async def test_send_cancelled_while_a_part_waits_for_room_ends_the_connection(st
 
     go_on = trio.Event()
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         await go_on.wait()
         await echo_close(peer)
 
@@ -704,7 +704,7 @@ async def test_send_cancelled_when_its_last_part_is_queued_leaves_the_connection
 
     go_on = trio.Event()
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         await go_on.wait()
         await echo_close(peer)
 
@@ -771,20 +771,22 @@ async def test_send_that_waits_behind_a_message_that_is_broken_off(stage: Stage)
     assert "Text b'never'" not in outcome.peer.record
 
 
-Ending = Callable[[RawPeer], Awaitable[object]]
+Ending = Callable[[ScriptedPeer], Awaitable[object]]
 
 # What an iterable gives until it waits for its next part, or send() for room.
 PARTS_BEFORE: Final[dict[str, list[Any]]] = {"part": ["one"], "first part": [], "room": [bytes(8_000_000)]}
 
 
-async def peer_closes(peer: RawPeer) -> None:
+async def peer_closes(peer: ScriptedPeer) -> None:
     await peer.send(peer.close_frame(1000))
     await peer.receive_close()
     await end_transport(peer)
 
 
 @pytest.mark.parametrize("waits_for", PARTS_BEFORE)
-@pytest.mark.parametrize("ending", [peer_closes, RawPeer.aclose, RawPeer.reset], ids=["close", "fin", "reset"])
+@pytest.mark.parametrize(
+    "ending", [peer_closes, ScriptedPeer.aclose, ScriptedPeer.reset], ids=["close", "fin", "reset"]
+)
 async def test_send_in_parts_wakes_when_the_peer_ends_the_connection(
     stage: Stage, ending: Ending, waits_for: str
 ) -> None:
@@ -804,7 +806,7 @@ async def test_send_in_parts_wakes_when_the_peer_ends_the_connection(
 
     go_on = trio.Event()
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         if waits_for == "part":
             await peer.receive()
         await go_on.wait()
@@ -842,7 +844,7 @@ async def test_send_in_parts_wakes_when_another_task_ends_the_connection(
 
     go_on = trio.Event()
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         await go_on.wait()
         await echo_close(peer)
 
@@ -880,7 +882,7 @@ async def test_send_in_parts_while_a_close_is_under_way(stage: Stage, parts: lis
     source.wait_before = len(parts)
     go_on = trio.Event()
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         await go_on.wait()
         await echo_close(peer)
 
@@ -1034,7 +1036,7 @@ async def test_send_with_a_generator_that_keeps_a_scope_open(stage: Stage) -> No
         with pytest.raises(ConnectionBroken):
             await ws.send(parts())
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         for _ in range(5):
             await peer.receive()
         await peer_closes(peer)
@@ -1046,7 +1048,7 @@ async def test_send_with_a_generator_that_keeps_a_scope_open(stage: Stage) -> No
 # -- compressed ------------------------------------------------------------------------------------------------------
 
 
-class CompressingPeer(RawPeer):
+class CompressingPeer(ScriptedPeer):
     async def open(self, *, behind: bytes = b"", extensions: str = "permessage-deflate") -> None:
         await super().open(behind=behind, extensions=extensions)
 
@@ -1054,7 +1056,7 @@ class CompressingPeer(RawPeer):
 class CompressingStage(Stage):
     """A stage whose peer agrees to compression."""
 
-    async def peer_over(self, stream: trio.abc.HalfCloseableStream) -> RawPeer:
+    async def peer_over(self, stream: trio.abc.HalfCloseableStream) -> ScriptedPeer:
         peer = await super().peer_over(stream)
         return CompressingPeer(peer.stream, client=peer.client)
 
@@ -1074,7 +1076,7 @@ async def test_send_in_parts_is_compressed_as_one_message(stage: Stage) -> None:
 
     seen = trio.Event()
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         inflate = zlib.decompressobj(-15).decompress
         for _ in range(3):
             part = await peer.receive()

@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from trio_closeevents import CloseCause, CloseFrame, ConnectionBroken, LocallyClosed, WebSocket
-from trio_closeevents._demo.peer import PING, PONG, TEXT, RawPeer
+from trio_closeevents.testing import PING, PONG, TEXT, ScriptedPeer
 
 from .stage import Stage, echo_close, end_transport, event, leave, only_read, read_to_the_end
 
@@ -24,7 +24,7 @@ async def test_send_and_receive_carry_every_kind_of_message(stage: Stage) -> Non
         await ws.send(memoryview(b"a view")[2:])
         assert await ws.receive() == b"view"
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         while (received := await peer.receive()) is not None:
             await peer.send(peer.frame(received.opcode, received.payload))
             if received.opcode == 8:
@@ -57,7 +57,7 @@ async def test_send_cancelled_commits_a_whole_message_or_nothing(stage: Stage) -
 
     go_on = trio.Event()
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         await go_on.wait()
         await echo_close(peer)
 
@@ -83,7 +83,7 @@ async def test_send_cancelled_while_parked_is_not_sent_at_all(stage: Stage) -> N
 
     go_on = trio.Event()
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         await go_on.wait()
         await echo_close(peer)
 
@@ -138,7 +138,7 @@ async def test_receive_cancelled_loses_nothing(stage: Stage) -> None:
 
     go_on = trio.Event()
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         whole = peer.frame(TEXT, b"hel", fin=False) + peer.frame(0, b"lo") + peer.frame(TEXT, b"again")
         await peer.send(whole[:7])
         await go_on.wait()
@@ -166,7 +166,7 @@ async def test_receive_by_two_tasks_is_busy(stage: Stage) -> None:
 
     go_on = trio.Event()
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         await go_on.wait()
         await peer.send(peer.frame(TEXT, b"one"), peer.frame(TEXT, b"two"))
         await echo_close(peer)
@@ -181,7 +181,7 @@ async def test_messages_before_the_peers_close_are_delivered_first(stage: Stage)
         await trio.sleep(0.1)
         assert await read_to_the_end(ws) == [str(number) for number in range(300)]
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         await peer.send(*(peer.frame(TEXT, b"%d" % number) for number in range(300)), peer.close_frame(1000))
         await peer.receive_close()
         await end_transport(peer)
@@ -200,7 +200,7 @@ async def test_after_our_close_what_had_arrived_stays_receivable(stage: Stage) -
         with pytest.raises(LocallyClosed):
             await ws.receive()
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         await peer.send(*(peer.frame(TEXT, b"%d" % number) for number in range(5)))
         close = await peer.receive_close()
         assert close is not None
@@ -223,7 +223,7 @@ async def test_after_our_close_all_that_was_read_in_one_piece_stays_receivable(s
         with pytest.raises(LocallyClosed):
             await ws.receive()
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         last = peer.frame(TEXT, b"not whole")
         await peer.send(*(peer.frame(TEXT, b"%d" % number) for number in range(count)), last[:-1])
         close = await peer.receive_close()
@@ -258,7 +258,7 @@ async def test_send_admitted_in_the_turn_of_a_close_is_not_sent(stage: Stage) ->
 
     go_on = trio.Event()
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         await go_on.wait()
         await echo_close(peer)
 
@@ -331,7 +331,7 @@ async def test_pings_of_the_peer_are_answered_while_the_program_is_elsewhere(sta
     async def block(ws: WebSocket) -> None:
         await answered.wait()
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         await peer.send(peer.frame(PONG, b"unasked"), peer.frame(PING, b"are you there"))
         assert str(await peer.receive()) == "Pong b'are you there'"
         answered.set()
@@ -358,7 +358,7 @@ async def test_ping_returns_the_round_trip(stage: Stage) -> None:
                 await ws.ping(b"given up")
         await ws.pong(b"unasked")
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         pings = [await peer.receive() for _ in range(4)]
         assert [ping.opcode for ping in pings if ping] == [PING] * 4
         assert pings[2] is not None
@@ -383,7 +383,7 @@ async def test_backpressure_stops_reading_at_the_queue_limit(stage: Stage) -> No
             await trio.sleep(0.001)
         assert len(received) == 200
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         for number in range(200):
             await peer.send(peer.frame(TEXT, b"%d" % number))
         await peer.send(peer.close_frame(1000))
@@ -401,7 +401,7 @@ async def test_backpressure_by_bytes(stage: Stage) -> None:
         assert ws.stats.bytes_received <= 2000
         assert len(await read_to_the_end(ws)) == 20
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         for _ in range(20):
             await peer.send(peer.frame(2, bytes(1000)))
         await peer.send(peer.close_frame(1000))
@@ -424,7 +424,7 @@ async def test_buffered_counts_payload_until_the_network_has_it(stage: Stage) ->
 
     go_on = trio.Event()
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         await go_on.wait()
         await echo_close(peer)
 

@@ -25,7 +25,7 @@ from trio_closeevents import (
     RemoteClosed,
     WebSocket,
 )
-from trio_closeevents._demo.peer import BINARY, CONTINUATION, PING, TEXT, RawPeer, frame
+from trio_closeevents.testing import BINARY, CONTINUATION, PING, TEXT, ScriptedPeer, frame
 
 from .stage import Stage, echo_close, end_transport, event, send_then
 from .test_6_fragments import CompressingStage, Gate, play
@@ -34,7 +34,7 @@ LETTERS: Final = "aé€😀"  # 1, 2, 3 and 4 bytes of UTF-8
 LIMIT: Final = 1000  # bytes that a message may have, where a test has a limit
 
 
-def fragments(peer: RawPeer, opcode: int, *payloads: bytes) -> list[bytes]:
+def fragments(peer: ScriptedPeer, opcode: int, *payloads: bytes) -> list[bytes]:
     """Return the frames of one fragmented message."""
     return [
         peer.frame(CONTINUATION if number else opcode, payload, fin=number == len(payloads) - 1)
@@ -42,7 +42,7 @@ def fragments(peer: RawPeer, opcode: int, *payloads: bytes) -> list[bytes]:
     ]
 
 
-async def read_and_end(peer: RawPeer) -> None:
+async def read_and_end(peer: ScriptedPeer) -> None:
     """Read to the end, then end the transport too."""
     await peer.drain()
     await peer.aclose()
@@ -82,7 +82,7 @@ class Waiting:
     def is_done(self) -> None:
         self._seen.set()
 
-    async def send(self, peer: RawPeer, *pieces: bytes) -> None:
+    async def send(self, peer: ScriptedPeer, *pieces: bytes) -> None:
         await peer.send(*pieces, peer.frame(PING, b"seen?"))
         while (answer := await peer.receive()) is not None and answer.payload != b"seen?":
             pass
@@ -114,7 +114,7 @@ async def test_stream_gives_pieces_as_they_arrive(stage: Stage) -> None:
         assert ws.stats.messages_received == 1
         assert ws.stats.bytes_received == 18
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         one, two, three = fragments(peer, TEXT, b"one", b"two, in halves", b"!")
         for piece in (one, two[:-9], two[-9:], three):
             await peer.send(piece)
@@ -137,7 +137,7 @@ async def test_stream_text_pieces_end_where_characters_end(stage: Stage) -> None
             assert all(taken)
         assert await received(ws) == data
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         for each in (
             b"".join(fragments(peer, TEXT, *(data[i : i + 1] for i in range(len(data))))),
             peer.frame(TEXT, data),
@@ -161,7 +161,7 @@ async def test_stream_of_an_empty_message_has_no_piece(stage: Stage) -> None:
                 with pytest.raises(StopAsyncIteration):
                     await anext(pieces)
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         await peer.send(peer.frame(TEXT), peer.frame(BINARY))
         await peer.send(*fragments(peer, TEXT, b"", b"", b""), *fragments(peer, BINARY, b"", b""))
         await echo_close(peer)
@@ -183,7 +183,7 @@ async def test_stream_of_a_message_that_waits_already(stage: Stage) -> None:
         assert await received(ws) == ""
         assert await ws.receive() == "behind"
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         frames = (peer.frame(TEXT, b"before"), *fragments(peer, BINARY, b"da", b"ta"))
         await peer_is.send(peer, *frames, peer.frame(TEXT), peer.frame(TEXT, b"behind"))
         await echo_close(peer)
@@ -204,7 +204,7 @@ async def test_stream_of_a_message_that_is_half_here(stage: Stage) -> None:
 
     go_on = trio.Event()
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         one, two, three, four = fragments(peer, TEXT, b"one, ", b"two", "€".encode()[:2], "€".encode()[2:] + b"!")
         await peer_is.send(peer, one, two, three)
         await go_on.wait()
@@ -226,7 +226,7 @@ async def test_streams_one_after_another(stage: Stage) -> None:
         assert ws.stats.bytes_received == sum(len(text.encode()) for text in texts)
         assert ws.stats.messages_dropped == ws.stats.bytes_dropped == 0
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         wire = b""
         for text in texts:
             data = text.encode()
@@ -269,7 +269,7 @@ async def test_stream_with_a_limit_that_is_none(stage: Stage, limit: Any, kind: 
 
 # -- how large it may be ---------------------------------------------------------------------------------------------
 
-Cut = Callable[[RawPeer, bytes], list[bytes]]
+Cut = Callable[[ScriptedPeer, bytes], list[bytes]]
 CUTS: Final[dict[str, Cut]] = {
     "whole": lambda peer, data: [peer.frame(BINARY, data)],
     "in fragments": lambda peer, data: fragments(peer, BINARY, *(data[i : i + 100] for i in range(0, len(data), 100))),
@@ -294,7 +294,7 @@ async def test_stream_of_a_message_over_max_message_size(stage: Stage, cut: Cut,
 
     go_on = trio.Event()
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         if before:
             await go_on.wait()
         await peer.send(*cut(peer, data), peer.frame(TEXT, b"behind"))
@@ -320,7 +320,7 @@ async def test_receive_of_a_message_over_max_message_size_fails(stage: Stage, cu
 
     go_on = trio.Event()
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         await go_on.wait()
         await peer.send(peer.frame(TEXT, b"before"), *cut(peer, bytes(LIMIT + 1)))
         await read_and_end(peer)
@@ -359,7 +359,7 @@ async def test_stream_max_size_at_the_limit_and_one_past_it(stage: Stage, size: 
 
     go_on = trio.Event()
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         frames = cut(peer, data)
         if where == "queued":
             await peer_is.send(peer, *frames)
@@ -396,7 +396,7 @@ async def test_stream_max_size_of_text_counts_bytes(stage: Stage) -> None:
             async with ws.receive_stream(max_size=3) as pieces:
                 await rest_of(pieces)
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         await peer.send(peer.frame(TEXT), *[peer.frame(TEXT, "😀".encode())] * 2)
         await read_and_end(peer)
 
@@ -411,7 +411,7 @@ async def test_fail_fragments_counts_those_of_a_stream(stage: Stage) -> None:
         with pytest.raises(ConnectionBroken):
             await received(ws)
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         await peer.send(*fragments(peer, TEXT, *[b""] * 11))
         await read_and_end(peer)
 
@@ -462,7 +462,7 @@ async def test_stream_cancelled_in_the_middle_goes_on(stage: Stage) -> None:
                 await anext(pieces)
         assert await ws.receive() == "behind"
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         one, two, three = fragments(peer, TEXT, b"one", b"two", b"three")
         await peer.send(one)
         await go_on.wait()
@@ -509,7 +509,7 @@ async def test_stream_cancelled_before_its_message_began(stage: Stage) -> None:
 
     go_on = Gate()
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         one, two = fragments(peer, TEXT, b"one", b"two")
         await go_on.wait()
         await peer.send(*fragments(peer, TEXT, b"who", b"le"), one)
@@ -552,7 +552,7 @@ async def test_stream_left_in_the_middle_is_resumed(stage: Stage, way: str, take
         assert ws.stats.messages_received == 2
         assert ws.stats.messages_dropped == 0
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         for each in fragments(peer, TEXT, b"one, ", b"two, ", b"three", b"!"):
             await peer.send(each)
             await go_on.wait()
@@ -586,7 +586,7 @@ async def test_stream_left_before_a_message_that_had_waited_is_resumed(stage: St
         assert await received(ws) == "one"
         assert await ws.receive() == "two"
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         await peer_is.send(peer, peer.frame(TEXT, b"one"), peer.frame(TEXT, b"two"))
         await echo_close(peer)
 
@@ -627,7 +627,7 @@ async def test_stream_left_before_its_end_was_told_is_resumed(stage: Stage, cut:
         assert ws.stats.messages_received == 4
         assert ws.stats.messages_dropped == 0
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         for opcode in (TEXT, BINARY):
             await peer.send(*fragments(peer, opcode, *cut), peer.frame(TEXT, b"behind"))
         await echo_close(peer)
@@ -656,7 +656,7 @@ async def test_stream_left_normally_skips_the_rest(stage: Stage, taken: int, arr
 
     go_on = trio.Event()
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         frames = fragments(peer, TEXT, b"one", b"two.", b"three", "é€!".encode())
         first = {"nothing": 2, "some": 3, "everything": 4}[arrived]
         await peer.send(*frames[:2])
@@ -681,7 +681,7 @@ async def test_stream_left_normally_before_its_only_piece_was_taken(stage: Stage
         assert ws.stats.messages_received == ws.stats.messages_dropped == 1
         assert ws.stats.bytes_dropped == 7
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         await peer_is.send(peer, peer.frame(TEXT, b"skipped"), peer.frame(TEXT, b"behind"))
         await echo_close(peer)
 
@@ -701,7 +701,7 @@ async def test_stream_left_normally_skips_a_rest_that_is_too_large(stage: Stage)
 
     go_on, answered = trio.Event(), trio.Event()
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         first, second, third = fragments(peer, BINARY, b"first", bytes(LIMIT), b"third")
         await peer.send(first)
         await go_on.wait()
@@ -725,7 +725,7 @@ async def test_stream_left_normally_still_checks_what_it_skips(stage: Stage) -> 
 
     go_on = trio.Event()
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         first, second = fragments(peer, TEXT, b"first", b"\xff")
         await peer.send(first)
         await go_on.wait()
@@ -791,7 +791,7 @@ async def test_stream_and_receive_at_once_are_busy(stage: Stage) -> None:
 
     go_on = Gate()
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         for each in (peer.frame(TEXT, b"one"), *fragments(peer, TEXT, b"two", b"three")):
             await go_on.wait()
             await peer.send(each)
@@ -816,7 +816,7 @@ async def test_a_stream_may_be_taken_over_by_another_task(stage: Stage) -> None:
 
             assert "".join([str(piece) async for piece in receive]) == "one, two"
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         await peer.send(*fragments(peer, TEXT, b"one, ", b"two"))
         await echo_close(peer)
 
@@ -825,16 +825,16 @@ async def test_a_stream_may_be_taken_over_by_another_task(stage: Stage) -> None:
 
 # -- the end in the middle -------------------------------------------------------------------------------------------
 
-Act = Callable[[RawPeer], Awaitable[object]]
+Act = Callable[[ScriptedPeer], Awaitable[object]]
 
 
-async def close_1000(peer: RawPeer) -> None:
+async def close_1000(peer: ScriptedPeer) -> None:
     await peer.send(peer.close_frame(1000))
     await peer.receive_close()
     await end_transport(peer)
 
 
-async def close_4000(peer: RawPeer) -> None:
+async def close_4000(peer: ScriptedPeer) -> None:
     await peer.send(peer.close_frame(4000))
     await peer.receive_close()
     await end_transport(peer)
@@ -843,8 +843,8 @@ async def close_4000(peer: RawPeer) -> None:
 ENDS: Final[dict[str, tuple[Act, type[ConnectionClosed], CloseCause]]] = {
     "close 1000": (close_1000, RemoteClosed, CloseCause.REMOTE),
     "close 4000": (close_4000, ConnectionBroken, CloseCause.REMOTE),
-    "fin": (RawPeer.aclose, ConnectionBroken, CloseCause.EOF),
-    "reset": (RawPeer.reset, ConnectionBroken, CloseCause.RESET),
+    "fin": (ScriptedPeer.aclose, ConnectionBroken, CloseCause.EOF),
+    "reset": (ScriptedPeer.reset, ConnectionBroken, CloseCause.RESET),
 }
 
 
@@ -878,7 +878,7 @@ async def test_stream_when_the_peer_ends_the_connection(
 
     go_on = trio.Event()
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         if waits_for != "beginning":
             await peer.send(fragments(peer, TEXT, b"one", b"two")[0])
         await go_on.wait()
@@ -917,7 +917,7 @@ async def test_stream_when_we_end_the_connection(stage: Stage, how: str, waits_f
                     await rest_of(pieces)
         assert raised.value.event is ws.close_event is not None
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         if waits_for != "beginning":
             await peer.send(fragments(peer, TEXT, b"one", b"two")[0])
         await echo_close(peer)
@@ -947,7 +947,7 @@ async def test_stream_after_our_close_what_had_arrived_stays_receivable(stage: S
 
     arrived = trio.Event()
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         frames = (*fragments(peer, TEXT, b"one", b"two"), peer.frame(TEXT, b"three"), peer.frame(TEXT, b"four"))
         await peer.send(*frames, peer.frame(PING, b"seen?"))
         assert str(await peer.receive()) == "Pong b'seen?'"
@@ -981,7 +981,7 @@ async def test_stream_left_in_the_middle_does_not_hide_what_is_behind_it_when_th
 
     go_on = trio.Event()
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         one, two = fragments(peer, TEXT, b"one", b"two")
         await peer.send(one)
         await go_on.wait()
@@ -1007,7 +1007,7 @@ async def test_aclose_while_a_message_that_is_too_large_waits(stage: Stage, comp
 
     go_on = trio.Event()
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         await go_on.wait()
         large = peer.frame(BINARY, bytes(LIMIT + 1))
         if compressed:
@@ -1034,7 +1034,7 @@ async def test_aclose_while_many_frames_and_a_message_that_is_too_large_were_not
         with pytest.raises(LocallyClosed):
             await ws.receive()
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         small = [peer.frame(TEXT, b"%d" % number) for number in range(300)]
         await peer.send(*small, peer.frame(BINARY, bytes(LIMIT + 1)), peer.frame(TEXT, b"behind"))
         await echo_close(peer)
@@ -1062,7 +1062,7 @@ async def test_stream_max_size_after_our_close(stage: Stage, where: str) -> None
 
     go_on = trio.Event()
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         frames = fragments(peer, TEXT, b"one", b"two")
         await peer_is.send(peer, *(frames[:1] if where == "half here" else (*frames, peer.frame(TEXT, b"behind"))))
         await go_on.wait()
@@ -1097,9 +1097,9 @@ async def test_stream_cancelled_in_the_turn_of_a_close(stage: Stage) -> None:
         go_on.set()
 
     go_on = trio.Event()
-    peer_of: list[RawPeer] = []
+    peer_of: list[ScriptedPeer] = []
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         peer_of.append(peer)
         await go_on.wait()
         await echo_close(peer)
@@ -1121,7 +1121,7 @@ async def test_stream_pings_are_answered_while_the_consumer_is_slow(stage: Stage
 
     answered = trio.Event()
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         for each in (*fragments(peer, TEXT, b"one ", b"two ", b"three"), peer.frame(TEXT, b"behind")):
             await peer.send(each, peer.frame(PING, b"seen?"))
             assert str(await peer.receive()) == "Pong b'seen?'"
@@ -1156,7 +1156,7 @@ async def test_stream_backpressure_bounds_memory(stage: Stage) -> None:
             tracemalloc.stop()
         assert await ws.receive() == "behind"
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         await peer.send(frame(BINARY, masked=peer.client, claim=size))
         portion = bytes(2**16)
         for _ in range(size // 2**16):
@@ -1193,7 +1193,7 @@ async def test_stream_of_compressed_messages(stage: Stage) -> None:
             async with ws.receive_stream(max_size=LIMIT) as pieces:
                 await rest_of(pieces)
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         compressor = zlib.compressobj(wbits=-15)
 
         def compressed(opcode: int, data: bytes, size: int) -> list[bytes]:
@@ -1259,7 +1259,7 @@ async def test_receive_decode_decides_the_type(stage: Stage) -> None:
         assert await ws.receive(decode=True) == ""
         assert await ws.receive(decode=False) == b""
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         messages = [peer.frame(opcode, "é".encode()) for opcode in (TEXT, BINARY) for _ in range(3)]
         await peer.send(*messages, peer.frame(BINARY), peer.frame(TEXT))
         await echo_close(peer)
@@ -1284,7 +1284,7 @@ async def test_receive_decode_of_what_is_not_utf8_loses_nothing(stage: Stage) ->
         assert await ws.receive(decode=True) == "behind"
         assert ws.stats.messages_received == 4
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         frames = (peer.frame(BINARY, data) for data in (b"a\xff", b"\xfe", b"\xc3", b"behind"))
         await peer.send(*frames)
         await echo_close(peer)
@@ -1358,7 +1358,7 @@ async def test_stream_by_chance(stage: Stage, seed: int) -> None:
         assert stats.messages_received + stats.messages_dropped == len(texts) + 1
         assert stats.bytes_received + stats.bytes_dropped == sum(len(text.encode()) for text in texts) + 7
 
-    async def script(peer: RawPeer) -> None:
+    async def script(peer: ScriptedPeer) -> None:
         cutting = random.Random(-seed)
         wire = b""
         for text in texts:

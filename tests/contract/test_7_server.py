@@ -25,7 +25,7 @@ from trio_closeevents import (
     open_server,
     serve,
 )
-from trio_closeevents._demo.peer import RawPeer
+from trio_closeevents.testing import ScriptedPeer
 
 from .stage import echo_close, event
 
@@ -42,15 +42,15 @@ async def read_until_closed(ws: WebSocket) -> None:
         pass
 
 
-async def raw_client(port: int) -> RawPeer:
+async def raw_client(port: int) -> ScriptedPeer:
     """Return a raw peer that has opened a connection to the server."""
-    peer = RawPeer(await trio.open_tcp_stream("127.0.0.1", port), client=True)
+    peer = ScriptedPeer(await trio.open_tcp_stream("127.0.0.1", port), client=True)
     await peer.open()
     return peer
 
 
 @asynccontextmanager
-async def clients(port: int, count: int = MANY) -> AsyncGenerator[list[RawPeer], None]:
+async def clients(port: int, count: int = MANY) -> AsyncGenerator[list[ScriptedPeer], None]:
     """Connect raw peers that echo the Close frame which they get, and wait for their ends."""
     peers = [await raw_client(port) for _ in range(count)]
     try:
@@ -64,7 +64,7 @@ async def clients(port: int, count: int = MANY) -> AsyncGenerator[list[RawPeer],
                 await peer.aclose()
 
 
-def records(peers: list[RawPeer]) -> set[tuple[str, ...]]:
+def records(peers: list[ScriptedPeer]) -> set[tuple[str, ...]]:
     return {tuple(peer.record) for peer in peers}
 
 
@@ -90,7 +90,7 @@ async def test_server_cancelled_sends_1001_to_all() -> None:
             cancelled.append(ws)
             raise
 
-    done: list[RawPeer] = []
+    done: list[ScriptedPeer] = []
     with trio.fail_after(10):
         async with trio.open_nursery() as nursery:
             scope = trio.CancelScope()
@@ -112,7 +112,7 @@ async def test_server_cancelled_sends_1001_to_all() -> None:
 
 async def test_server_cancelled_with_silent_peers_is_gone_within_cancel_timeout() -> None:
     """Peers that never answer do not delay the shutdown, nor each other."""
-    peers: list[RawPeer] = []
+    peers: list[ScriptedPeer] = []
     began = 0.0
     with trio.fail_after(10), trio.CancelScope() as scope:
         async with open_server(sleep_forever, "127.0.0.1", 0, **LIMITS) as server:
@@ -131,7 +131,7 @@ async def test_server_cancelled_with_silent_peers_is_gone_within_cancel_timeout(
 async def test_server_cancelled_by_an_exception_in_the_block_of_open_server() -> None:
     """The exception goes on bare, the same object; the peers see 1001."""
     error = ValueError("mine")
-    done: list[RawPeer] = []
+    done: list[ScriptedPeer] = []
 
     async def run(nursery: trio.Nursery) -> None:
         async with open_server(sleep_forever, "127.0.0.1", 0, **LIMITS) as server:
@@ -153,7 +153,7 @@ async def test_server_cancelled_by_an_exception_in_the_block_of_open_server() ->
 async def test_server_aclose_on_leaving_open_server() -> None:
     """Leaving the block normally is aclose(1001, grace=0): cause closed at the server, handlers cancelled at once."""
     events = Events()
-    done: list[RawPeer] = []
+    done: list[ScriptedPeer] = []
     with trio.fail_after(10):
         async with trio.open_nursery() as nursery:
             async with open_server(sleep_forever, "127.0.0.1", 0, on_close=events, **LIMITS) as server:
@@ -354,7 +354,7 @@ async def test_server_interrupt_leaves_through_serve(error: BaseException) -> No
         if await ws.receive() == "stop":
             raise error
 
-    done: list[RawPeer] = []
+    done: list[ScriptedPeer] = []
     caught: list[BaseException] = []
     with trio.fail_after(10):
         async with trio.open_nursery() as nursery:
@@ -642,7 +642,7 @@ async def test_server_aclose_without_any_connection() -> None:
 
 async def test_server_left_normally_and_cancelled_then() -> None:
     """A cancellation while leaving waits for handlers goes on, when all is gone."""
-    peers: list[RawPeer] = []
+    peers: list[ScriptedPeer] = []
     with trio.fail_after(10), trio.CancelScope() as scope:
         async with open_server(sleep_forever, "127.0.0.1", 0, close_timeout=5, cancel_timeout=0.4) as server:
             peers.append(await raw_client(server.port))

@@ -15,10 +15,10 @@ from typing import Any, Final
 from hypothesis import strategies as st
 
 from trio_closeevents import CloseCause, CloseFrame, Deflate
-from trio_closeevents._demo.peer import frame
 from trio_closeevents._protocol.closing import State
 from trio_closeevents._protocol.deflate import PerMessageDeflate
 from trio_closeevents._protocol.session import Piece, Ping, Pong, Session
+from trio_closeevents.testing import frame
 
 __all__ = ["Case", "cases", "check"]
 

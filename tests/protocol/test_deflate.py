@@ -36,12 +36,12 @@ from wsproto.extensions import Extension
 from wsproto.extensions import PerMessageDeflate as BareDeflate
 
 from trio_closeevents import CloseCause, CloseFrame, Deflate, Headers
-from trio_closeevents._demo.peer import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, frame
 from trio_closeevents._protocol.assembly import PORTION
 from trio_closeevents._protocol.closing import State
 from trio_closeevents._protocol.deflate import MAX_FINAL_BLOCKS, MAX_RATIO, PerMessageDeflate
 from trio_closeevents._protocol.handshake import BadResponse, ClientHandshake, RequestRefused, ServerHandshake
 from trio_closeevents._protocol.session import INFLATED_PER_LOOK, Piece, Ping, Pong, Session, SessionEvent
+from trio_closeevents.testing import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, frame
 
 RSV1: Final = 4
 TAIL: Final = b"\x00\x00\xff\xff"

@@ -11,9 +11,9 @@ from typing import Final
 import trio
 
 from trio_closeevents import HandshakeError, Server, WebSocket
+from trio_closeevents.testing import ScriptedPeer
 
 from .leaving import Leaving
-from .peer import RawPeer
 from .row import Outcome
 
 __all__ = ["Act", "Block", "Enter", "Script", "in_block", "in_generator"]
@@ -54,7 +54,7 @@ class Act:
     _began: float = field(default_factory=trio.current_time)
     _seconds: float = 0
     _ws: WebSocket | None = None
-    _peer: RawPeer | None = None
+    _peer: ScriptedPeer | None = None
 
     @property
     def ws(self) -> WebSocket:
@@ -63,7 +63,7 @@ class Act:
         return self._ws
 
     @property
-    def peer(self) -> RawPeer:
+    def peer(self) -> ScriptedPeer:
         """The other side, once it is connected."""
         assert self._peer is not None
         return self._peer
@@ -93,7 +93,7 @@ class Act:
     async def be_peer(self, stream: trio.SocketStream, script: Script, *, client: bool, opens: bool) -> None:
         """Be the raw peer, who *opens* the connection and then plays *script*."""
         stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER)
-        self._peer = peer = RawPeer(stream, client=client)
+        self._peer = peer = ScriptedPeer(stream, client=client)
         try:
             if opens:
                 await peer.open()
@@ -123,7 +123,7 @@ class Act:
         source = failed or self._ws
         return Outcome(
             event=source.close_event if source else None,
-            travelled=tuple(self.peer.log if travelled is None else travelled),
+            travelled=tuple(map(str, self.peer.log)) if travelled is None else tuple(travelled),
             other=other.close_event if other else None,
             raised=leaving.raised,
             left_by=self.leaving.left_by,

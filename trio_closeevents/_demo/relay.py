@@ -6,7 +6,7 @@ from typing import Literal
 
 import trio
 
-from .peer import RawPeer, take_frame
+from trio_closeevents.testing import ScriptedPeer, take_frame
 
 __all__ = ["Relay"]
 
@@ -28,12 +28,12 @@ class Relay:
     async def run(self, listener: trio.SocketListener, port: int) -> None:
         """Accept one client, connect it to *port*, and relay until both sides have ended."""
         to_client, to_server = await listener.accept(), await trio.open_tcp_stream("127.0.0.1", port)
-        client, server = RawPeer(to_client, client=False), RawPeer(to_server, client=True)
+        client, server = ScriptedPeer(to_client, client=False), ScriptedPeer(to_server, client=True)
         async with to_client, to_server, trio.open_nursery() as nursery:
             nursery.start_soon(self._hand_on, client, server, "→")
             nursery.start_soon(self._hand_on, server, client, "←")
 
-    async def _hand_on(self, source: RawPeer, target: RawPeer, arrow: Arrow) -> None:
+    async def _hand_on(self, source: ScriptedPeer, target: ScriptedPeer, arrow: Arrow) -> None:
         unread = bytearray()
         opening = True
         while data := await source.receive_bytes():

@@ -12,10 +12,11 @@ from typing import Any, Final
 
 import trio
 
+from trio_closeevents.testing import TEXT, frame
+
 from .act import Act
 from .blocks import read_to_the_end
 from .making import came_out
-from .peer import TEXT, frame
 from .row import Ending, Expected, Outcome, Role, Row
 from .stage import play_accept, play_client, play_server
 from .steps import Piece, close, end_second, read_close, say, script, text, wait_cue

@@ -8,9 +8,9 @@ from contextlib import suppress
 import trio
 
 from trio_closeevents import ReadyState
+from trio_closeevents.testing import BINARY, PING, PONG, TEXT, Arrow, ScriptedPeer
 
 from .act import Act, Script
-from .peer import BINARY, PING, PONG, TEXT, RawPeer
 
 __all__ = [
     "Piece",
@@ -41,7 +41,7 @@ __all__ = [
     "wait_sending",
 ]
 
-Piece = Callable[[RawPeer], bytes]
+Piece = Callable[[ScriptedPeer], bytes]
 
 
 def script(*steps: Script) -> Script:
@@ -102,7 +102,7 @@ async def flood(act: Act) -> None:
     """Send messages until our Close comes, and read that."""
     peer = act.peer
     message = peer.frame(BINARY, bytes(2**14))
-    peer.log.append("← Binary, on and on")
+    peer.log.append(Arrow("Binary, on and on", to_right=False))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(peer.receive_close)
         with suppress(trio.BrokenResourceError):
@@ -128,7 +128,7 @@ async def read_pong(act: Act) -> None:
 async def read_head(act: Act) -> None:
     """Read the head of our request or response, and put its first line into the log."""
     first_line, *_ = (await act.peer.read_head()).decode().splitlines()
-    act.peer.log.append(f"→ {first_line}")
+    act.peer.log.append(Arrow(first_line, to_right=True))
 
 
 async def drain(act: Act) -> None:

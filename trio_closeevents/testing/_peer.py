@@ -1,8 +1,4 @@
-"""A raw peer: the other end of a connection, with bytes of its own.
-
-It shares no code with the library, so that what it writes may be wrong on purpose, and what it records is a witness of
-its own.
-"""
+"""A scripted peer: the other end of a connection, which writes what it is told to, byte by byte."""
 
 from __future__ import annotations
 
@@ -12,96 +8,18 @@ import os
 import socket
 import ssl
 import struct
-from dataclasses import dataclass
 from typing import Final, Literal, cast
 
 import trio
 
-__all__ = ["BINARY", "CLOSE", "CONTINUATION", "PING", "PONG", "TEXT", "Frame", "RawPeer", "frame", "take_frame"]
+from ._diagram import Arrow
+from ._frames import CLOSE, Frame, frame, in_words, take_frame
 
-CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
-NAMES: Final = {
-    CONTINUATION: "Continuation",
-    TEXT: "Text",
-    BINARY: "Binary",
-    CLOSE: "Close",
-    PING: "Ping",
-    PONG: "Pong",
-}
+__all__ = ["ScriptedPeer"]
+
 GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 Ending = Literal["FIN", "RST"]
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """A frame that was received, unmasked."""
-
-    opcode: int
-    payload: bytes = b""
-    fin: bool = True
-
-    @property
-    def code(self) -> int | None:
-        """The code of a Close frame, `None` if it is empty."""
-        return int.from_bytes(self.payload[:2]) if self.payload else None
-
-    def __str__(self) -> str:
-        name = NAMES.get(self.opcode, f"opcode {self.opcode:#x}") + ("" if self.fin else "...")
-        if self.opcode == CLOSE:
-            reason = self.payload[2:].decode(errors="replace")
-            return " ".join([name, *([str(self.code)] if self.payload else []), *([repr(reason)] if reason else [])])
-        if len(self.payload) > 20:
-            return f"{name} of {len(self.payload)} B"
-        return f"{name} {self.payload!r}" if self.payload else name
-
-
-def frame(
-    opcode: int, payload: bytes = b"", *, fin: bool = True, rsv: int = 0, masked: bool, claim: int | None = None
-) -> bytes:
-    """Return a frame as bytes; *claim* is the length to announce, if it is not that of *payload*."""
-    size = len(payload) if claim is None else claim
-    first = fin << 7 | rsv << 4 | opcode
-    if size < 126:
-        head = struct.pack("!BB", first, masked << 7 | size)
-    elif size < 2**16:
-        head = struct.pack("!BBH", first, masked << 7 | 126, size)
-    else:
-        head = struct.pack("!BBQ", first, masked << 7 | 127, size)
-    if not masked:
-        return head + payload
-    key = os.urandom(4)
-    mask = (key * (len(payload) // 4 + 1))[: len(payload)]
-    return head + key + (int.from_bytes(payload) ^ int.from_bytes(mask)).to_bytes(len(payload))
-
-
-def take_frame(buffer: bytearray) -> Frame | None:
-    """Take the first frame out of *buffer*; `None` if it is not whole yet."""
-    if len(buffer) < 2:
-        return None
-    size, at = buffer[1] & 0x7F, 2
-    if size >= 126:
-        width = 2 if size == 126 else 8
-        size, at = int.from_bytes(buffer[2 : 2 + width]), 2 + width
-    masked = buffer[1] >> 7
-    end = at + 4 * masked + size
-    if len(buffer) < end:
-        return None
-    payload = bytes(buffer[at + 4 * masked : end])
-    if masked:
-        key = bytes(buffer[at : at + 4])
-        mask = (key * (size // 4 + 1))[:size]
-        payload = (int.from_bytes(payload) ^ int.from_bytes(mask)).to_bytes(size)
-    taken = Frame(buffer[0] & 0x0F, payload, bool(buffer[0] & 0x80))
-    del buffer[:end]
-    return taken
-
-
-def in_words(piece: bytes) -> str:
-    """Tell the frame that *piece* is, or its size if it is none."""
-    buffer = bytearray(piece)
-    taken = take_frame(buffer)
-    return f"{len(piece)} bytes" if taken is None or buffer else str(taken)
 
 
 def transport_of(stream: trio.abc.Stream) -> trio.abc.Stream:
@@ -111,7 +29,7 @@ def transport_of(stream: trio.abc.Stream) -> trio.abc.Stream:
     return stream
 
 
-class RawPeer:
+class ScriptedPeer:
     """One end of a byte stream that speaks WebSocket by hand.
 
     Attributes:
@@ -119,8 +37,8 @@ class RawPeer:
         frames: what it received, in order.
         ended: how the other side ended the transport: `"FIN"`, `"RST"`, or `None` if it was not seen yet.
         request: the request that it sent or received.
-        log: what travelled behind the opening handshake, both ways and in the order that it was seen here; `→` is
-            what the other side did, `←` what this one did.
+        log: what travelled behind the opening handshake, both ways and in the order that it was seen here; this peer
+            stands on the right, so what it did points to the left.
     """
 
     def __init__(self, stream: trio.abc.Stream, *, client: bool) -> None:
@@ -129,7 +47,7 @@ class RawPeer:
         self.frames: list[Frame] = []
         self.ended: Ending | None = None
         self.request = b""
-        self.log: list[str] = []
+        self.log: list[Arrow] = []
         self._buffer = bytearray()
 
     @property
@@ -201,7 +119,7 @@ class RawPeer:
         The log tells the frames, one by one, or *label*, which says in words what was sent.
         """
         told = map(in_words, pieces) if label is None else [label]
-        self.log += [f"← {each}" for each in told]
+        self.log += [Arrow(each, to_right=False) for each in told]
         try:
             await self.stream.send_all(b"".join(pieces))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
@@ -215,7 +133,7 @@ class RawPeer:
             if not await self._read_some():
                 return None
         self.frames.append(received)
-        self.log.append(f"→ {received}")
+        self.log.append(Arrow(str(received), to_right=True))
         return received
 
     async def receive_close(self) -> Frame | None:
@@ -254,14 +172,14 @@ class RawPeer:
 
     def _note_end(self, ending: Ending) -> None:
         if self.ended is None:
-            self.log.append(f"→ {ending}")
+            self.log.append(Arrow(ending, to_right=True))
         self.ended = ending
 
     # -- ending --------------------------------------------------------------------------------------------------
 
     async def fin(self) -> None:
         """Shut down the sending side; go on reading. A transport that is lost already is fine."""
-        self.log.append("← FIN")
+        self.log.append(Arrow("FIN", to_right=False))
         stream = transport_of(self.stream)
         assert isinstance(stream, trio.abc.HalfCloseableStream)
         try:
@@ -271,7 +189,7 @@ class RawPeer:
 
     async def reset(self) -> None:
         """Drop the transport with RST, where there is a socket."""
-        self.log.append("← RST")
+        self.log.append(Arrow("RST", to_right=False))
         stream = transport_of(self.stream)
         if isinstance(stream, trio.SocketStream):
             stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
