@@ -199,6 +199,7 @@ def test_command_without_arguments_prints_help(capsys: pytest.CaptureFixture[str
 def test_command_as_a_module(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """The module hands the exit status to the process, and does nothing when it is imported."""
     monkeypatch.setattr(sys, "argv", ["trio_closeevents"])
+    monkeypatch.delitem(sys.modules, "trio_closeevents.__main__", raising=False)  # another test may have imported it
     with pytest.raises(SystemExit) as caught:
         runpy.run_module("trio_closeevents", run_name="__main__")
     assert caught.value.code == 0

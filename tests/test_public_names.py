@@ -24,6 +24,7 @@ PROMISED: Final = {
     "WebSocket",
     "MessageStream",
     "Options",
+    "OptionsDict",
     "Deflate",
     "Headers",
     "Request",

@@ -15,7 +15,7 @@ from ._errors import (
 )
 from ._events import CloseCause, CloseCode, CloseEvent, CloseFrame, describe, is_sendable
 from ._http import Headers, Request, Response
-from ._options import Options
+from ._options import Options, OptionsDict
 from ._policy import ClosePolicy
 from ._server import Server, open_server, serve
 from ._status import ReadyState, Stats
@@ -37,6 +37,7 @@ __all__ = [
     "LocallyClosed",
     "MessageStream",
     "Options",
+    "OptionsDict",
     "ReadyState",
     "RemoteClosed",
     "Request",

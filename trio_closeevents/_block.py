@@ -70,6 +70,8 @@ class WebSocketBlock(AbstractAsyncContextManager[WebSocket]):
             # The exception that left the block goes on. Its scope stays cancelled: the next checkpoint tells.
         finally:
             await self._leave_nursery(websocket)
+        if left_by is None:
+            await trio.lowlevel.checkpoint_if_cancelled()  # a cancellation that came in the last turns of the ending
         if left_by is not error and left_by is not None:
             raise_unchanged(left_by)  # a group out of which our own cancellation was taken
         if left_by is None and websocket.ended_under_block and (broken := websocket.broken()) is not None:

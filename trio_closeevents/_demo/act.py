@@ -11,7 +11,7 @@ from typing import Final
 import trio
 
 from trio_closeevents import HandshakeError, Server, WebSocket
-from trio_closeevents.testing import ScriptedPeer
+from trio_closeevents.testing import Arrow, ScriptedPeer
 
 from .leaving import Leaving
 from .row import Outcome
@@ -105,7 +105,7 @@ class Act:
         self,
         logged: Sequence[str],
         *,
-        travelled: Sequence[str] | None = None,
+        travelled: Sequence[Arrow] | None = None,
         other: WebSocket | None = None,
         leaving: Leaving | None = None,
     ) -> Outcome:
@@ -123,7 +123,7 @@ class Act:
         source = failed or self._ws
         return Outcome(
             event=source.close_event if source else None,
-            travelled=tuple(map(str, self.peer.log)) if travelled is None else tuple(travelled),
+            travelled=tuple(map(str, self.peer.log if travelled is None else travelled)),
             other=other.close_event if other else None,
             raised=leaving.raised,
             left_by=self.leaving.left_by,

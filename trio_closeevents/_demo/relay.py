@@ -2,50 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from functools import partial
 
 import trio
 
-from trio_closeevents.testing import ScriptedPeer, take_frame
+from trio_closeevents.testing import ScriptedPeer, Traffic
 
 __all__ = ["Relay"]
-
-END_OF_HEAD = b"\r\n\r\n"
-
-Arrow = Literal["→", "←"]
 
 
 class Relay:
     """Hands on what either side writes, as the bytes that came, FIN as FIN and RST as RST, and keeps a record of it.
 
     Attributes:
-        log: what travelled behind the opening handshake, in the order that it was seen; `→` is from the client.
+        traffic: what travelled, with the client on the left.
     """
 
     def __init__(self) -> None:
-        self.log: list[str] = []
+        self.traffic = Traffic()
 
     async def run(self, listener: trio.SocketListener, port: int) -> None:
         """Accept one client, connect it to *port*, and relay until both sides have ended."""
         to_client, to_server = await listener.accept(), await trio.open_tcp_stream("127.0.0.1", port)
         client, server = ScriptedPeer(to_client, client=False), ScriptedPeer(to_server, client=True)
         async with to_client, to_server, trio.open_nursery() as nursery:
-            nursery.start_soon(self._hand_on, client, server, "→")
-            nursery.start_soon(self._hand_on, server, client, "←")
+            nursery.start_soon(partial(self._hand_on, client, server, to_right=True))
+            nursery.start_soon(partial(self._hand_on, server, client, to_right=False))
 
-    async def _hand_on(self, source: ScriptedPeer, target: ScriptedPeer, arrow: Arrow) -> None:
-        unread = bytearray()
-        opening = True
+    async def _hand_on(self, source: ScriptedPeer, target: ScriptedPeer, *, to_right: bool) -> None:
         while data := await source.receive_bytes():
-            unread += data
-            if opening and END_OF_HEAD in unread:
-                opening = False
-                del unread[: unread.index(END_OF_HEAD) + len(END_OF_HEAD)]
-            while not opening and (frame := take_frame(unread)) is not None:
-                self.log.append(f"{arrow} {frame}")
+            self.traffic.feed(data, to_right=to_right)
             await target.send(data, label="what the other side has sent")
         if source.ended is not None:  # else the other direction has dropped both
-            self.log.append(f"{arrow} {source.ended}")
+            self.traffic.end(source.ended, to_right=to_right)
         if source.ended == "FIN":
             await target.fin()
         else:

@@ -176,4 +176,4 @@ async def play_both(block: Block, handler_block: Block, **options: Any) -> list[
             nursery.start_soon(relay.run, listener, server.port)
             await act.own(connect(f"ws://{HOST}:{port}/", **options), in_block)
             await when_left(server, [other])
-    return [act.outcome(logged, travelled=relay.log, other=other.ws)]
+    return [act.outcome(logged, travelled=relay.traffic.log, other=other.ws)]

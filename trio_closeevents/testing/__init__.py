@@ -1,8 +1,14 @@
-"""Tools to test programs that speak WebSocket: connections without a network, and peers that misbehave."""
+"""Tools to test programs that speak WebSocket: connections without a network, peers and streams that misbehave."""
 
+from ._asserts import assert_ended, assert_peer_saw
+from ._cancel import cancel_at_every_checkpoint
 from ._diagram import Arrow, Note, draw
+from ._faulty import Fault, FaultyStream
 from ._frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Frame, frame, take_frame
-from ._peer import ScriptedPeer
+from ._judge import CancelledRun
+from ._pair import PeerPair, WebSocketPair, open_scripted_pair, open_websocket_pair
+from ._peer import NotOpened, ScriptedPeer
+from ._traffic import Traffic
 
 __all__ = [
     "BINARY",
@@ -12,10 +18,22 @@ __all__ = [
     "PONG",
     "TEXT",
     "Arrow",
+    "CancelledRun",
+    "Fault",
+    "FaultyStream",
     "Frame",
+    "NotOpened",
     "Note",
+    "PeerPair",
     "ScriptedPeer",
+    "Traffic",
+    "WebSocketPair",
+    "assert_ended",
+    "assert_peer_saw",
+    "cancel_at_every_checkpoint",
     "draw",
     "frame",
+    "open_scripted_pair",
+    "open_websocket_pair",
     "take_frame",
 ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 __all__ = ["BINARY", "CLOSE", "CONTINUATION", "PING", "PONG", "TEXT", "Frame", "frame", "in_words", "take_frame"]
@@ -22,15 +22,23 @@ NAMES: Final = {
     PING: "Ping",
     PONG: "Pong",
 }
+MAX_CONTROL_PAYLOAD: Final = 125  # RFC 6455 §5.5
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A frame that was received, unmasked."""
+    """A frame that was received, unmasked. Whether it was masked does not count when two are compared."""
 
     opcode: int
     payload: bytes = b""
     fin: bool = True
+    masked: bool = field(default=False, compare=False)
+
+    @property
+    def is_legal(self) -> bool:
+        """The opcode is one of RFC 6455, and a control frame is whole and short (§5.5)."""
+        is_control = self.opcode >= CLOSE
+        return self.opcode in NAMES and not (is_control and (not self.fin or len(self.payload) > MAX_CONTROL_PAYLOAD))
 
     @property
     def code(self) -> int | None:
@@ -83,7 +91,7 @@ def take_frame(buffer: bytearray) -> Frame | None:
         key = bytes(buffer[at : at + 4])
         mask = (key * (size // 4 + 1))[:size]
         payload = (int.from_bytes(payload) ^ int.from_bytes(mask)).to_bytes(size)
-    taken = Frame(buffer[0] & 0x0F, payload, bool(buffer[0] & 0x80))
+    taken = Frame(buffer[0] & 0x0F, payload, bool(buffer[0] & 0x80), bool(masked))
     del buffer[:end]
     return taken
 

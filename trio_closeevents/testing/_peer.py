@@ -5,21 +5,24 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-import socket
 import ssl
-import struct
 from typing import Final, Literal, cast
 
 import trio
 
 from ._diagram import Arrow
-from ._frames import CLOSE, Frame, frame, in_words, take_frame
+from ._faulty import reset
+from ._frames import CLOSE, NAMES, PING, PONG, Frame, frame, in_words, take_frame
 
-__all__ = ["ScriptedPeer"]
+__all__ = ["NotOpened", "ScriptedPeer"]
 
 GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 Ending = Literal["FIN", "RST"]
+
+
+class NotOpened(AssertionError):
+    """The other side did not complete the opening handshake."""
 
 
 def transport_of(stream: trio.abc.Stream) -> trio.abc.Stream:
@@ -39,6 +42,7 @@ class ScriptedPeer:
         request: the request that it sent or received.
         log: what travelled behind the opening handshake, both ways and in the order that it was seen here; this peer
             stands on the right, so what it did points to the left.
+        has_gone: this peer has dropped the transport.
     """
 
     def __init__(self, stream: trio.abc.Stream, *, client: bool) -> None:
@@ -48,6 +52,7 @@ class ScriptedPeer:
         self.ended: Ending | None = None
         self.request = b""
         self.log: list[Arrow] = []
+        self.has_gone = False
         self._buffer = bytearray()
 
     @property
@@ -59,6 +64,16 @@ class ScriptedPeer:
     def close(self) -> Frame | None:
         """The first Close frame that was received."""
         return next((each for each in self.frames if each.opcode == CLOSE), None)
+
+    @property
+    def has_closed(self) -> bool:
+        """This peer has sent a Close frame."""
+        return any(each.what.startswith(NAMES[CLOSE]) for each in self.log if not each.to_right)
+
+    @property
+    def unread(self) -> int:
+        """Bytes of half a frame that were received, and no more so far."""
+        return len(self._buffer)
 
     # -- opening -------------------------------------------------------------------------------------------------
 
@@ -79,7 +94,7 @@ class ScriptedPeer:
             await self.stream.send_all(self.request + behind)
             head = await self.read_head()
             if not head.startswith(b"HTTP/1.1 101"):
-                raise AssertionError(f"no upgrade: {head[:100]!r}")
+                raise NotOpened(f"no upgrade: {head[:100]!r}")
         else:
             self.request = await self.read_head()
             await self.stream.send_all(self.upgrade(self.request, field) + behind)
@@ -98,7 +113,7 @@ class ScriptedPeer:
         """Return the head of a request or of a response."""
         while b"\r\n\r\n" not in self._buffer:
             if not await self._read_some():
-                raise AssertionError(f"the transport ended ({self.ended}) in the head {bytes(self._buffer)!r}")
+                raise NotOpened(f"the transport ended ({self.ended}) in the head {bytes(self._buffer)!r}")
         head, _, rest = bytes(self._buffer).partition(b"\r\n\r\n")
         self._buffer[:] = rest
         return head + b"\r\n\r\n"
@@ -175,6 +190,20 @@ class ScriptedPeer:
             self.log.append(Arrow(ending, to_right=True))
         self.ended = ending
 
+    async def be_polite(self) -> None:
+        """Answer Pings and the Close frame, and end the transport, as RFC 6455 has it; return when it has ended."""
+        while (received := await self.receive()) is not None:
+            if received.opcode == PING:
+                await self.send(self.frame(PONG, received.payload))
+            elif received.opcode == CLOSE:
+                if not self.has_closed:
+                    await self.send(self.frame(CLOSE, received.payload))
+                break
+        if self.ended is None and not self.client:
+            await self.fin()  # a server ends TCP first (§7.1.1)
+        await self.drain()
+        await self.aclose()
+
     # -- ending --------------------------------------------------------------------------------------------------
 
     async def fin(self) -> None:
@@ -190,11 +219,10 @@ class ScriptedPeer:
     async def reset(self) -> None:
         """Drop the transport with RST, where there is a socket."""
         self.log.append(Arrow("RST", to_right=False))
-        stream = transport_of(self.stream)
-        if isinstance(stream, trio.SocketStream):
-            stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        await trio.aclose_forcefully(stream)
+        self.has_gone = True
+        await reset(transport_of(self.stream))
 
     async def aclose(self) -> None:
         """Close the transport."""
+        self.has_gone = True
         await trio.aclose_forcefully(self.stream)
