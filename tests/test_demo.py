@@ -9,7 +9,6 @@ import contextlib
 import io
 import json
 import re
-import runpy
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -196,15 +195,13 @@ def test_command_without_arguments_prints_help(capsys: pytest.CaptureFixture[str
     assert not shown.err
 
 
-def test_command_as_a_module(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_as_a_module() -> None:
     """The module hands the exit status to the process, and does nothing when it is imported."""
-    monkeypatch.setattr(sys, "argv", ["trio_closeevents"])
-    monkeypatch.delitem(sys.modules, "trio_closeevents.__main__", raising=False)  # another test may have imported it
-    with pytest.raises(SystemExit) as caught:
-        runpy.run_module("trio_closeevents", run_name="__main__")
-    assert caught.value.code == 0
-    assert "demo" in capsys.readouterr().out
-    runpy.run_module("trio_closeevents.__main__")
+    ran = subprocess.run([sys.executable, "-m", "trio_closeevents"], capture_output=True, text=True, check=True)
+    assert "demo" in ran.stdout
+
+    imported = [sys.executable, "-c", "import trio_closeevents.__main__"]
+    assert subprocess.run(imported, capture_output=True, text=True, check=True).stdout == ""
 
 
 def test_command_with_an_unknown_argument_has_status_2(capsys: pytest.CaptureFixture[str]) -> None:
