@@ -21,6 +21,9 @@ class Steps(trio.abc.Instrument):
     Args:
         cancel_at: behind which step; `None`: count only.
         on_cancel: called just before; and again behind that one more step of the task that called `begin`.
+
+    Attributes:
+        was_ready: the task that called `begin` could go on already, and took that one more step.
     """
 
     def __init__(self, cancel_at: int | None, on_cancel: Callable[[], object]) -> None:
@@ -31,6 +34,7 @@ class Steps(trio.abc.Instrument):
         self._task: trio.lowlevel.Task | None = None
         self._is_ready = False
         self._is_late = False
+        self.was_ready = False
 
     def begin(self) -> None:
         self._task = trio.lowlevel.current_task()
@@ -52,6 +56,6 @@ class Steps(trio.abc.Instrument):
             self._is_late = False
             self._on_cancel()
         if self.count == self._cancel_at:
-            self._is_late = self._is_ready
+            self._is_late = self.was_ready = self._is_ready
             self._on_cancel()
             self.scope.cancel()
