@@ -220,6 +220,22 @@ def fuzz(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def explore(session: nox.Session) -> None:
+    """Not by default: walk every interleaving of two endings and a network, and print the figures."""
+    session.install("-e", ".", *group("test"))
+    session.chdir("tests")
+    session.run("python", "-m", "exploration", *session.posargs)
+
+
+@nox.session(default=False)
+def soak(session: nox.Session) -> None:
+    """Not by default: open and end connections in random ways in several processes, for MINUTES, 10 if not given."""
+    session.install("-e", ".[cli]", *group("test"))
+    session.chdir("tests")
+    session.run("python", "-m", "soak", *(session.posargs or ["10"]))
+
+
+@nox.session(default=False)
 def changelog(session: nox.Session) -> None:
     """Not by default: move the news fragments into docs/changelog.rst, for a release."""
     session.install(*group("docs"))

@@ -48,18 +48,19 @@ nitpick_ignore_regex = [
     ("py:.*", rf"(?!{PACKAGE}\b)[a-z_][a-z0-9_]*(\..+)?"),  # modules of others, and builtins
     ("py:class", r"(Any|Awaitable|Callable|Iterable|Iterator|AsyncIterator|AsyncGenerator|Mapping|Sequence|Self|Path)"),
     ("py:class", r"(AbstractAsyncContextManager|Handler|ProcessRequest|OnClose)"),
-    ("py:class", r"(Enum|IntEnum|StrEnum|SSLContext|TracebackType|Exception|BaseException)"),
-    ("py:.*", rf"{PACKAGE}\._.*"),  # a private name that a signature shows; the public ones are found below
+    ("py:class", r"(Break|HalfCloseableStream|Enum|IntEnum|StrEnum|SSLContext|TracebackType|Exception|BaseException)"),
+    ("py:.*", rf"{PACKAGE}\.(testing\.)?_.*"),  # a private name that a signature shows; the public ones are found below
 ]
 
 
 def find_public_name(app: Sphinx, env: BuildEnvironment, node: pending_xref, contnode: Element) -> reference | None:
     """Resolve `_events.CloseEvent`, or a bare `CloseEvent`, to the name that users import."""
-    target = f"{PACKAGE}.{node.get('reftarget', '').rpartition('.')[2]}"
-    entry = env.domains.python_domain.objects.get(target)
+    name = node.get("reftarget", "").rpartition(".")[2]
+    known = env.domains.python_domain.objects
+    entry = known.get(f"{PACKAGE}.{name}") or known.get(f"{PACKAGE}.testing.{name}")
     if node.get("refdomain") != "py" or entry is None:
         return None
-    return make_refnode(app.builder, node["refdoc"], entry.docname, entry.node_id, contnode, target)
+    return make_refnode(app.builder, node["refdoc"], entry.docname, entry.node_id, contnode, name)
 
 
 def rewrite_fences(app: Sphinx, what: str, name: str, obj: object, options: Any, lines: list[str]) -> None:

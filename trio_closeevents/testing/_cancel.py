@@ -83,7 +83,7 @@ def cancel_at_every_checkpoint(
         **options: see `Options`; `cancel_timeout` counts.
 
     Returns:
-        The runs: first one without a cancellation, then the others in order.
+        All runs, first the one without a cancellation, then the others in order.
 
     Raises:
         AssertionError: a run is not as it should be; the message shows what travelled.
