@@ -87,6 +87,11 @@ INTERPRETERS: Final = {version: find_python(version) for version in PYTHONS}
 MEASURED: Final = next((version for version, path in INTERPRETERS.items() if path is not None), None)
 
 
+# Long tests of what no Python does differently, marked `once`, run on the newest, which is not held up by measuring.
+NEWEST: Final = next((version for version, path in reversed(INTERPRETERS.items()) if path is not None), None)
+NOT_AGAIN: Final = ("-m", "not once")
+
+
 def coverage_folder(session: nox.Session) -> Path:
     """Return the folder that keeps the coverage data between sessions."""
     return Path(session.cache_dir).resolve() / "coverage"
@@ -117,13 +122,14 @@ def tests_on(version: str) -> Callable[[nox.Session], None]:
         if INTERPRETERS[version] is None:
             session.skip(f"NOT RUN: Python {version} is not installed")
         session.install("-e", ".[cli]", *group("test"))
+        selection = () if version == NEWEST else NOT_AGAIN
         if version != MEASURED:
-            session.run("python", "-m", "pytest", *SIDE_BY_SIDE, *session.posargs)
+            session.run("python", "-m", "pytest", *SIDE_BY_SIDE, *selection, *session.posargs)
             return
         shutil.rmtree(coverage_folder(session), ignore_errors=True)
         coverage_folder(session).mkdir(parents=True)
         env = {"COVERAGE_FILE": str(coverage_folder(session) / "data")}
-        session.run("python", "-m", "coverage", "run", "-m", "pytest", *SIDE_BY_SIDE, *session.posargs, env=env)
+        session.run("python", "-m", "coverage", "run", "-m", "pytest", *SIDE_BY_SIDE, *selection, *session.posargs, env=env)
 
     tests.__doc__ = f"The tests on Python {version}{', with coverage data' if version == MEASURED else ''}."
     return tests
@@ -158,7 +164,7 @@ def lowest(session: nox.Session) -> None:
         pins.append("{}=={}".format(*bound.groups()))
     session.log(f"Lowest versions: {' '.join(pins)}")
     session.install("-e", ".[cli]", *group("test"), *pins)
-    session.run("python", "-m", "pytest", *SIDE_BY_SIDE, *session.posargs)
+    session.run("python", "-m", "pytest", *SIDE_BY_SIDE, *NOT_AGAIN, *session.posargs)
 
 
 @nox.session
@@ -225,6 +231,13 @@ def explore(session: nox.Session) -> None:
     session.install("-e", ".", *group("test"))
     session.chdir("tests")
     session.run("python", "-m", "exploration", *session.posargs)
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Not by default: measure this library beside others on this machine; an hour and a half for all of it."""
+    session.install("-e", ".", *group("bench"))
+    session.run("python", "-m", "benchmarks", *session.posargs)
 
 
 @nox.session(default=False)

@@ -211,6 +211,7 @@ def test_cancelled_at_every_step_ends_as_the_contract_has_it(
 
 @pytest.mark.parametrize("role", ["client", "server"])
 @pytest.mark.parametrize("wire", ["lockstep", "tcp"])
+@pytest.mark.once
 @pytest.mark.parametrize("name", LARGE_CASES)
 def test_cancelled_large_send_is_finished_or_torn_for_good(
     name: str, wire: Wire, role: Literal["client", "server"]
