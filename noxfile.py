@@ -123,13 +123,14 @@ def tests_on(version: str) -> Callable[[nox.Session], None]:
             session.skip(f"NOT RUN: Python {version} is not installed")
         session.install("-e", ".[cli]", *group("test"))
         selection = () if version == NEWEST else NOT_AGAIN
+        pytest = ("-m", "pytest", *SIDE_BY_SIDE, *selection, *session.posargs)
         if version != MEASURED:
-            session.run("python", "-m", "pytest", *SIDE_BY_SIDE, *selection, *session.posargs)
+            session.run("python", *pytest)
             return
         shutil.rmtree(coverage_folder(session), ignore_errors=True)
         coverage_folder(session).mkdir(parents=True)
         env = {"COVERAGE_FILE": str(coverage_folder(session) / "data")}
-        session.run("python", "-m", "coverage", "run", "-m", "pytest", *SIDE_BY_SIDE, *selection, *session.posargs, env=env)
+        session.run("python", "-m", "coverage", "run", *pytest, env=env)
 
     tests.__doc__ = f"The tests on Python {version}{', with coverage data' if version == MEASURED else ''}."
     return tests

@@ -1,0 +1,1 @@
+"""Measurements of trio-closeevents beside other libraries: `python -m benchmarks`; README.md tells how."""
