@@ -11,7 +11,7 @@ import trio
 
 from ._block import WebSocketBlock
 from ._connection import WebSocket
-from ._errors import HandshakeError, HandshakeRejected, HandshakeTimeout
+from ._errors import HandshakeError, HandshakeRejected, HandshakeTimeout, raise_unchanged, unwrapped
 from ._events import CloseCause
 from ._http import Headers, HeadersLike, Response
 from ._opening import Opening, Unopened, check_subprotocols, open_session, unopened
@@ -118,6 +118,8 @@ class Connecting(WebSocketBlock):
                 opening.stream = await trio.open_tcp_stream(self._target.host, self._target.port)
             except OSError as error:
                 raise self._failed(str(error), CloseCause.REFUSED) from plain_cause(error)
+            except BaseExceptionGroup as group:  # Ctrl-C in one of trio's attempts
+                raise_unchanged(unwrapped(group))
         if self._target.secure and not isinstance(opening.stream, trio.SSLStream):
             context = self._ssl_context or stdlib_ssl.create_default_context()
             opening.secure(context, server_hostname=self._target.host)

@@ -7,6 +7,7 @@ deadlines, so that of two calls the shorter grace counts, and nothing has to kee
 
 from __future__ import annotations
 
+import errno
 import logging
 import math
 import ssl as stdlib_ssl
@@ -15,7 +16,7 @@ from collections.abc import Awaitable, Callable, Iterable, Set
 from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
 from types import TracebackType
-from typing import TypeAlias, Unpack
+from typing import Final, TypeAlias, Unpack
 
 import trio
 
@@ -30,6 +31,10 @@ from ._policy import leaves
 __all__ = ["Handler", "Server", "open_server", "serve"]
 
 Handler: TypeAlias = Callable[[WebSocket], Awaitable[object]]
+
+# What `accept` fails with as long as the process or the system has no room for one more, and when to try again.
+OUT_OF_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+PAUSE: Final = 0.1  # seconds
 
 logger = logging.getLogger("trio_closeevents")
 protected = trio.lowlevel.enable_ki_protection
@@ -137,7 +142,25 @@ class Server:
     async def run(self, nursery: trio.Nursery) -> None:
         """Accept connections until the server closes; each gets a task in *nursery*."""
         with self._accepting:
-            await trio.serve_listeners(self._serve_stream, self._listeners, handler_nursery=nursery)
+            async with trio.open_nursery() as accepting:
+                for listener in self._listeners:
+                    accepting.start_soon(self._accept_from, listener, nursery)
+
+    # `trio.serve_listeners` would do this in a task that Ctrl-C may interrupt anywhere, between accepting a connection
+    # and passing it on too: protection is not inherited.
+    @protected
+    async def _accept_from(self, listener: trio.SocketListener, nursery: trio.Nursery) -> None:
+        async with listener:
+            while True:
+                try:
+                    stream = await listener.accept()
+                except OSError as error:
+                    if error.errno not in OUT_OF_RESOURCES:
+                        raise
+                    logger.error("no connection can be accepted; trying again in %s s", PAUSE, exc_info=error)
+                    await trio.sleep(PAUSE)
+                else:
+                    nursery.start_soon(self._serve_stream, stream)
 
     @protected
     async def _serve_stream(self, stream: trio.SocketStream) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import math
 from collections.abc import AsyncGenerator
@@ -652,3 +653,41 @@ async def test_server_left_normally_and_cancelled_then() -> None:
     await peers[0].drain()
     assert peers[0].record == ["Close 1001", "FIN"]
     await peers[0].aclose()
+
+
+class FailsToAccept:
+    """Stands in for `SocketListener.accept`, which fails with *errors* first."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *errors: OSError) -> None:
+        self.errors = list(errors)
+        self._accept = trio.SocketListener.accept
+        monkeypatch.setattr(trio.SocketListener, "accept", lambda listener: self.accept(listener))
+
+    async def accept(self, listener: trio.SocketListener) -> trio.SocketStream:
+        if self.errors:
+            raise self.errors.pop(0)
+        return await self._accept(listener)
+
+
+async def test_server_without_room_for_a_connection_tries_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Too many open files are no end: the server says so, and accepts when there is room again."""
+    FailsToAccept(monkeypatch, OSError(errno.EMFILE, "no room"))
+    with trio.fail_after(10):
+        async with open_server(sleep_forever, "127.0.0.1", 0, **LIMITS) as server:
+            peer = await raw_client(server.port)
+    assert "no connection can be accepted" in caplog.text
+    await peer.drain()
+    assert peer.record == ["Close 1001", "FIN"]
+    await peer.aclose()
+
+
+async def test_server_whose_listener_breaks_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any other error of a listener leaves the server as it is, for there is nothing to go on with."""
+    broken = OSError(errno.EBADF, "broken")
+    FailsToAccept(monkeypatch, broken)
+    with trio.fail_after(10), pytest.raises(OSError, match="broken") as raised:
+        async with open_server(sleep_forever, "127.0.0.1", 0, **LIMITS):
+            await trio.sleep_forever()
+    assert raised.value is broken
