@@ -5,7 +5,7 @@ from ._cancel import cancel_at_every_checkpoint
 from ._diagram import Arrow, Note, draw
 from ._faulty import Fault, FaultyStream
 from ._frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Frame, frame, take_frame
-from ._judge import CancelledRun
+from ._judge import CancelledRun, tally
 from ._pair import PeerPair, WebSocketPair, open_scripted_pair, open_websocket_pair
 from ._peer import NotOpened, ScriptedPeer
 from ._traffic import Traffic
@@ -36,4 +36,5 @@ __all__ = [
     "open_scripted_pair",
     "open_websocket_pair",
     "take_frame",
+    "tally",
 ]

@@ -7,9 +7,9 @@ from typing import Final
 
 from trio_closeevents import CloseEvent, CloseFrame, WebSocket
 
-from ._diagram import Arrow, draw
+from ._diagram import draw
 from ._frames import Frame
-from ._pair import log_of
+from ._pair import diagram_of
 from ._peer import ScriptedPeer
 
 __all__ = ["assert_ended", "assert_peer_saw"]
@@ -51,7 +51,7 @@ def assert_ended(
     """
     event = websocket.close_event
     if event is None:
-        raise AssertionError(told(f"{websocket!r} has not ended", log_of(websocket)))
+        raise AssertionError(told(f"{websocket!r} has not ended", diagram_of(websocket)))
     expected = {
         "code": code,
         "reason": ANYTHING if reason is None else reason,
@@ -67,7 +67,7 @@ def assert_ended(
         if value is not ANYTHING and not is_as_expected(getattr(event, name), value)
     ]
     if wrong:
-        raise AssertionError(told(f"{websocket!r} ended otherwise: {'; '.join(wrong)}", log_of(websocket)))
+        raise AssertionError(told(f"{websocket!r} ended otherwise: {'; '.join(wrong)}", diagram_of(websocket)))
     return event
 
 
@@ -93,12 +93,12 @@ def assert_peer_saw(peer: ScriptedPeer, *expected: Frame | str) -> None:
     """
     if peer.record != [str(each) for each in expected]:
         message = f"the peer saw {listed(peer.record)}, not {listed([str(each) for each in expected])}"
-        raise AssertionError(told(message, peer.log))
+        raise AssertionError(told(message, draw(peer.log)))
 
 
 def listed(record: Sequence[str]) -> str:
     return ", ".join(record) or "nothing"
 
 
-def told(what: str, log: Sequence[Arrow] | None) -> str:
-    return what if log is None else f"{what}\n\n{draw(log)}"
+def told(what: str, diagram: str | None) -> str:
+    return what if diagram is None else f"{what}\n\n{diagram}"

@@ -67,7 +67,8 @@ def cancel_at_every_checkpoint(
     saw Close 1001 if the connection was open and had nothing to echo, the Close that was under way if its ending had
     begun, nothing at all in the opening handshake, and no Close only if a frame before it could not be finished in
     time; nothing came behind the Close or behind half a frame; there is one CloseEvent, it was logged once, and fits
-    what the peer saw; all was over within `cancel_timeout`; and no task and no file descriptor is left.
+    what the peer saw; all was over within `cancel_timeout` of the cancellation, or of the scenario's end if it took
+    time to clean up; and no task and no file descriptor is left.
 
     Args:
         scenario: called with the `WebSocket`, as a handler is.
@@ -78,7 +79,8 @@ def cancel_at_every_checkpoint(
         ssl_contexts: of the server and of the client, which then speak TLS over the wire.
         raises: what *scenario* may raise, beside `ConnectionClosed`; any other exception goes on to the caller, with a
             note that tells the step.
-        own_codes: close codes that *scenario* itself may send after it was cancelled.
+        own_codes: close codes that *scenario* itself may send after it was cancelled; 1000 if it finishes its work
+            behind a shield and returns.
         stride: try every so many steps only.
         **options: see `Options`; `cancel_timeout` counts.
 
@@ -135,7 +137,8 @@ class Stage:
             after = count_descriptors()
         run.steps = steps.count
         leaks = [str(each.message) for each in warned if issubclass(each.category, ResourceWarning)]
-        run.check(after <= before and not leaks, f"{after - before} file descriptors are left {leaks}")
+        run.check(after <= before, f"{after - before} file descriptors are left")
+        run.check(not leaks, f"something was left for the garbage collector: {leaks}")
         unexpected = None if isinstance(run.raised, self.raises) else run.raised
         if (error := run.peer_error or unexpected) is not None:
             error.add_note(str(run))

@@ -37,14 +37,14 @@ Row: TypeAlias = Arrow | Note
 def draw(rows: Iterable[Row], *, left: str = "we", right: str = "the peer") -> str:
     """Draw *rows* in their order, from top to bottom, between two lines of life.
 
-    A `Note` stands beside the line of its side; what is too long for the diagram is cut.
+    A `Note` stands beside the line of its side; the label of an arrow that is too long for the diagram is cut.
 
     Returns:
         Lines of plain text, without a line end at the end.
     """
     rows = list(rows)
     labels = [shortened(row.what) for row in rows if isinstance(row, Arrow)]
-    width = max([LEAST_WIDTH, *(len(label) + 6 for label in labels)])
+    width = max([LEAST_WIDTH, len(left) - len(left) // 2 + len(right) // 2, *(len(label) + 6 for label in labels)])
     margin = max([len(left) // 2, *(len(row.what) + 1 for row in rows if isinstance(row, Note) and not row.on_right)])
     lines = [" " * (margin - len(left) // 2) + left.ljust(width + 1 + len(left) // 2 - len(right) // 2) + right]
     for row in rows:

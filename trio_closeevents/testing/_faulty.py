@@ -11,7 +11,8 @@ import math
 import socket
 import struct
 from dataclasses import dataclass
-from typing import Final, Literal
+from operator import index
+from typing import Final, Literal, NoReturn
 
 import trio
 
@@ -28,9 +29,9 @@ class Fault:
     Attributes:
         chunk: at most so many bytes pass at once, at least 1; `None`: as many as there are.
         after: it breaks behind so many bytes, at least 0; `None`: never.
-        then: how it breaks. ``"eof"``: the receiver reads the end, and writing fails. ``"reset"``: so do reading and
-            writing on both ends, in both directions. ``"stall"``: nothing passes any more, and writing waits.
-            ``"lose"``: what is written vanishes.
+        then: how it breaks. ``"eof"``: the receiver reads the end, and writing into this stream fails. ``"reset"``:
+            reading and writing fail on both ends, in both directions; in memory, the other end reads the end.
+            ``"stall"``: nothing passes any more, and writing waits. ``"lose"``: what is written vanishes.
     """
 
     chunk: int | None = None
@@ -73,6 +74,9 @@ class FaultyStream(trio.abc.HalfCloseableStream):
     ) -> None:
         if not isinstance(stream, trio.abc.HalfCloseableStream):
             raise TypeError(f"stream must be a trio.abc.HalfCloseableStream, not {type(stream).__name__}: {stream!r}")
+        for name, fault in (("receiving", receiving), ("sending", sending)):
+            if not isinstance(fault, Fault):
+                raise TypeError(f"{name} must be a Fault, not {type(fault).__name__}: {fault!r}")
         self.received = self.sent = 0
         self._stream = stream
         self._receiving = receiving
@@ -81,6 +85,7 @@ class FaultyStream(trio.abc.HalfCloseableStream):
         self._is_shut = False  # the receiver of what we send has read the end
         self._is_sending = False
         self._closed = trio.Event()
+        self._over = trio.Event()  # closed or reset: nobody waits any more
 
     # -- receiving -----------------------------------------------------------------------------------------------
 
@@ -89,7 +94,7 @@ class FaultyStream(trio.abc.HalfCloseableStream):
         fault = self._receiving
         if fault.after == self.received:
             return await self._receive_nothing()
-        portion = fault.portion(self.received, math.inf if max_bytes is None else max_bytes)
+        portion = fault.portion(self.received, math.inf if max_bytes is None else index(max_bytes))
         try:
             data = bytes(await self._stream.receive_some(portion))
         except trio.ClosedResourceError:
@@ -107,12 +112,13 @@ class FaultyStream(trio.abc.HalfCloseableStream):
             return b""
         if how == "reset":
             await self._reset()
-            self._check_open()
-        if how == "lose":
-            while await self._stream.receive_some():
+        try:
+            while how == "lose" and await self._stream.receive_some():
                 pass
-        await self._closed.wait()
-        raise trio.ClosedResourceError("this stream was closed by another task")
+        except trio.ClosedResourceError:
+            self._check_open()
+            raise
+        await self._wait_until_over()
 
     # -- sending -------------------------------------------------------------------------------------------------
 
@@ -150,19 +156,27 @@ class FaultyStream(trio.abc.HalfCloseableStream):
         if not left or how == "lose":
             return
         if how == "stall":
-            await self._closed.wait()
+            await self._wait_until_over()
         self._check_open()
         raise trio.BrokenResourceError(f"cut behind {self.sent} bytes") from BrokenPipeError("cut")
 
     async def wait_send_all_might_not_block(self) -> None:
         self._check_open()
-        if self._sending.after == self.sent and self._sending.then == "stall":
-            await self._closed.wait()
-        self._check_open()
-        await self._stream.wait_send_all_might_not_block()
+        if self._sending.after == self.sent:
+            await trio.lowlevel.checkpoint()
+            if self._sending.then == "stall":
+                await self._wait_until_over()
+            return
+        try:
+            await self._stream.wait_send_all_might_not_block()
+        except trio.ClosedResourceError:
+            self._check_open()
+            raise
 
     async def send_eof(self) -> None:
         self._check_open()
+        if self._is_sending:
+            raise trio.BusyResourceError("another task is sending")
         if self._sending.after == self.sent:
             await self._break_sending(0)
             await trio.lowlevel.checkpoint()
@@ -173,6 +187,7 @@ class FaultyStream(trio.abc.HalfCloseableStream):
 
     async def aclose(self) -> None:
         self._closed.set()
+        self._over.set()
         await self._stream.aclose()
 
     def _check_open(self) -> None:
@@ -181,8 +196,14 @@ class FaultyStream(trio.abc.HalfCloseableStream):
         if self._is_reset:
             raise trio.BrokenResourceError("reset") from ConnectionResetError("reset")
 
+    async def _wait_until_over(self) -> NoReturn:
+        await self._over.wait()
+        self._check_open()
+        raise AssertionError("neither closed nor reset")  # pragma: no cover
+
     async def _reset(self) -> None:
         self._is_reset = True
+        self._over.set()
         await reset(self._stream)
 
 

@@ -96,8 +96,9 @@ def take_frame(buffer: bytearray) -> Frame | None:
     return taken
 
 
-def in_words(piece: bytes) -> str:
-    """Tell the frame that *piece* is, or its size if it is none."""
-    buffer = bytearray(piece)
-    taken = take_frame(buffer)
-    return f"{len(piece)} bytes" if taken is None or buffer else str(taken)
+def in_words(piece: bytes) -> list[str]:
+    """Tell the frames that *piece* is, one by one, or its size if it is something else."""
+    buffer, told = bytearray(piece), list[str]()
+    while (taken := take_frame(buffer)) is not None:
+        told.append(str(taken))
+    return [f"{len(piece)} bytes"] if buffer or not told else told

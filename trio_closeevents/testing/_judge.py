@@ -5,26 +5,29 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, cast
 
 import trio
 
 from trio_closeevents import CloseEvent, CloseFrame, ReadyState, WebSocket
 
 from ._diagram import draw
-from ._frames import CLOSE, Frame
+from ._frames import BINARY, CLOSE, CONTINUATION, TEXT, Frame
 from ._peer import ScriptedPeer
 
-__all__ = ["CancelledRun", "Judge", "summary"]
+__all__ = ["CancelledRun", "Judge", "tally"]
 
 Moment: TypeAlias = Literal["opening", "open", "closing", "never"]
 
-GOING_AWAY: Final = 1001
+GOING_AWAY: Final = CloseFrame(1001)
+ABNORMAL: Final = 1006
+NO_STATUS: Final = 1005
+HTTP: Final = b"HTTP/1.1 "
 
 
 @dataclass(slots=True)
 class CancelledRun:
-    """One run of a scenario, and what came of it.
+    """One run of a scenario, and what came of it. What is not named here is there for the judge.
 
     Attributes:
         step: behind which step it was cancelled, `None` if it was not.
@@ -87,7 +90,8 @@ class Judge:
     Attributes:
         baseline: the run that was not cancelled.
         own_codes: what the scenario itself may send.
-        limit: seconds from the cancellation to the end, and how much longer it may take.
+        limit: seconds from the cancellation to the end.
+        tolerance: how much longer it may take.
     """
 
     baseline: CancelledRun
@@ -100,15 +104,19 @@ class Judge:
         self._judge_leaving(run)
         self._judge_frames(run.peer.frames, run)
         if run.websocket is None:
-            run.check(not run.peer.frames, "a frame was sent, and there was no connection yet")
+            early = run.peer.frames or (run.peer.unread and not HTTP.startswith(run.peer.unread[: len(HTTP)]))
+            run.check(not early, "a frame was sent, and there was no connection yet")
             return
-        if (event := run.event) is None:
-            run.check(False, "there is no CloseEvent")
-            return
+        run.check(run.event is not None, "there is no CloseEvent")
         run.check(run.events_logged == 1, f"the CloseEvent was logged {run.events_logged} times")
+        event = cast("CloseEvent", run.event)
         self._judge_event(run, event)
+        self._judge_messages(run, run.websocket, event)
         if run.moment != "never":
             self._judge_close(run, event)
+
+    def _out_of_time(self, run: CancelledRun) -> bool:
+        return run.seconds >= self.limit - self.tolerance
 
     def _judge_leaving(self, run: CancelledRun) -> None:
         run.check(run.raised is None or run.raised is run.left_by, f"{run.left_by!r} was replaced by {run.raised!r}")
@@ -126,36 +134,54 @@ class Judge:
         run.check(not broken, f"no legal frames, as behind one that was torn: {broken}")
 
     def _judge_event(self, run: CancelledRun, event: CloseEvent) -> None:
-        saw = run.close and close_frame(run.close)
-        if event.sent is not None and run.peer.ended is not None:
+        """Compare the event with what the peer saw and did (section 1 of the contract)."""
+        peer, saw = run.peer, close_frame(run.close)
+        if event.sent is not None and peer.ended is not None:
             run.check(saw == event.sent, f"the event has sent {event.sent}, and the peer saw {saw}")
         run.check(saw is None or event.sent is not None, f"the peer saw {saw}, and the event has sent nothing")
-        if event.received is not None:
-            run.check(run.peer.has_closed, "the event has received a Close that the peer never sent")
-        run.check(not event.was_clean or None not in (event.sent, event.received), "clean without two Close frames")
+        received, theirs = event.received, close_frame(peer.closed_with)
+        told = received is None or received == theirs
+        run.check(told, f"the event has received {received}, and the peer has sent {theirs}")
+        code, reason = (ABNORMAL, "") if received is None else (received.code or NO_STATUS, received.reason)
+        fits = (event.code, event.reason) == (code, reason)
+        run.check(fits, f"the event has {event.code} {event.reason!r}, and received {received}")
+        both = None not in (event.sent, received)
+        run.check(event.was_clean is both, f"was_clean is {event.was_clean}, sent {event.sent}, received {received}")
+
+    def _judge_messages(self, run: CancelledRun, websocket: WebSocket, event: CloseEvent) -> None:
+        """What was queued goes before the Close (section 6), and TCP is ended so that both arrive (section 2)."""
+        if event.sent is None or run.peer.ended is None:
+            return
+        queued = websocket.stats.messages_sent
+        seen = sum(each.fin for each in run.peer.frames if each.opcode in (CONTINUATION, TEXT, BINARY))
+        run.check(seen == queued, f"{queued} messages were queued before the Close, and the peer saw {seen}")
+        in_order = run.peer.ended == "FIN" or run.peer.has_gone or self._out_of_time(run)
+        run.check(in_order, "the peer saw a reset, though it went on reading")
 
     def _judge_close(self, run: CancelledRun, event: CloseEvent) -> None:
-        peer_first = event.received is not None and event.initiated_by == "remote"
-        if run.close is None:
-            hindered = run.peer.unread or run.seconds >= self.limit - self.tolerance
+        saw = close_frame(run.close)
+        if saw is None:
+            hindered = run.peer.unread or self._out_of_time(run)
             run.check(hindered, "no Close frame was sent, though nothing was in its way")
             return
-        allowed: list[int | None] = [*self.own_codes]
-        if peer_first:
-            allowed.append(event.received.code if event.received else None)
+        allowed: list[CloseFrame | None] = [CloseFrame(code, saw.reason) for code in self.own_codes]
+        if event.initiated_by == "remote":
+            allowed.append(event.received)
         elif run.moment != "closing":
             allowed.append(GOING_AWAY)
         if run.told_at == "closing":
-            allowed.append(self.baseline.close.code if self.baseline.close else None)
-        saw = run.close.code
-        run.check(saw in allowed, f"the peer saw Close {saw}, and the contract has one of {allowed} for that moment")
+            allowed.append(close_frame(self.baseline.close))
+        listed = " or ".join(map(str, allowed))
+        run.check(saw in allowed, f"the peer saw Close {saw}, and the contract has {listed} for that moment")
+        if saw == GOING_AWAY and event.initiated_by == "local" and GOING_AWAY.code not in self.own_codes:
+            run.check(event.cause == "cancelled", f"the cause is {event.cause}, not cancelled")
 
 
-def close_frame(frame: Frame) -> CloseFrame:
-    return CloseFrame(frame.code, frame.payload[2:].decode())
+def close_frame(frame: Frame | None) -> CloseFrame | None:
+    return None if frame is None else CloseFrame(frame.code, frame.payload[2:].decode(errors="replace"))
 
 
-def summary(runs: Sequence[CancelledRun]) -> str:
-    """Tell in a table how many runs ended how, by the moment of the cancellation."""
+def tally(runs: Sequence[CancelledRun]) -> str:
+    """Tell in a table how many of *runs* ended how, by the moment of the cancellation."""
     counts = Counter((run.moment, str(run.close or "no Close"), str(run.event or "no connection")) for run in runs)
     return "\n".join(f"{count:6} {moment:8} {saw}; {event}" for (moment, saw, event), count in counts.items())

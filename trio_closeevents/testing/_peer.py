@@ -12,7 +12,7 @@ import trio
 
 from ._diagram import Arrow
 from ._faulty import reset
-from ._frames import CLOSE, NAMES, PING, PONG, Frame, frame, in_words, take_frame
+from ._frames import CLOSE, PING, PONG, Frame, frame, in_words, take_frame
 
 __all__ = ["NotOpened", "ScriptedPeer"]
 
@@ -42,6 +42,7 @@ class ScriptedPeer:
         request: the request that it sent or received.
         log: what travelled behind the opening handshake, both ways and in the order that it was seen here; this peer
             stands on the right, so what it did points to the left.
+        closed_with: the first Close frame that it sent, by `send`.
         has_gone: this peer has dropped the transport.
     """
 
@@ -54,10 +55,12 @@ class ScriptedPeer:
         self.log: list[Arrow] = []
         self.has_gone = False
         self._buffer = bytearray()
+        self._written = bytearray()  # by `send`: half a frame, to be finished
+        self.closed_with: Frame | None = None
 
     @property
     def record(self) -> list[str]:
-        """What was seen of the other side: its frames and how its transport ended, in words."""
+        """The frames of the other side, and how its transport ended, in words."""
         return [str(each) for each in self.frames] + ([self.ended] if self.ended else [])
 
     @property
@@ -67,13 +70,13 @@ class ScriptedPeer:
 
     @property
     def has_closed(self) -> bool:
-        """This peer has sent a Close frame."""
-        return any(each.what.startswith(NAMES[CLOSE]) for each in self.log if not each.to_right)
+        """This peer has sent a Close frame, by `send`."""
+        return self.closed_with is not None
 
     @property
-    def unread(self) -> int:
-        """Bytes of half a frame that were received, and no more so far."""
-        return len(self._buffer)
+    def unread(self) -> bytes:
+        """Half a frame, or half a head, of which no more was received so far."""
+        return bytes(self._buffer)
 
     # -- opening -------------------------------------------------------------------------------------------------
 
@@ -102,8 +105,11 @@ class ScriptedPeer:
     @staticmethod
     def upgrade(request: bytes, field: str = "") -> bytes:
         """Return the 101 that answers *request*, with a header *field* more."""
-        fields = dict(line.split(b": ", 1) for line in request.split(b"\r\n")[1:-2])
-        accept = base64.b64encode(hashlib.sha1(fields[b"Sec-WebSocket-Key"] + GUID).digest())
+        lines = (line.partition(b":") for line in request.split(b"\r\n")[1:-2])
+        fields = {name.lower(): value.strip() for name, _, value in lines}
+        if b"sec-websocket-key" not in fields:
+            raise NotOpened(f"no Sec-WebSocket-Key in the request {request!r}")
+        accept = base64.b64encode(hashlib.sha1(fields[b"sec-websocket-key"] + GUID).digest())
         return (
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Accept: " + accept + b"\r\n" + field.encode() + b"\r\n"
@@ -133,12 +139,20 @@ class ScriptedPeer:
 
         The log tells the frames, one by one, or *label*, which says in words what was sent.
         """
-        told = map(in_words, pieces) if label is None else [label]
+        told = [each for piece in pieces for each in in_words(piece)] if label is None else [label]
         self.log += [Arrow(each, to_right=False) for each in told]
+        self._note_close(b"".join(pieces))
         try:
             await self.stream.send_all(b"".join(pieces))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
+
+    def _note_close(self, data: bytes) -> None:
+        self._written += data
+        while not self.has_closed and (sent := take_frame(self._written)) is not None:
+            self.closed_with = sent if sent.opcode == CLOSE else None
+        if self.has_closed:
+            self._written.clear()  # nothing behind it is of interest
 
     # -- receiving -----------------------------------------------------------------------------------------------
 

@@ -47,7 +47,7 @@ class Witness(trio.abc.HalfCloseableStream):
     def __init__(self, stream: trio.abc.HalfCloseableStream, traffic: Traffic) -> None:
         self._stream = stream
         self._traffic = traffic
-        self._is_shut = False
+        self._ended: set[bool] = set()  # directions, which end once
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         self._traffic.feed(data, to_right=True)
@@ -57,19 +57,25 @@ class Witness(trio.abc.HalfCloseableStream):
         await self._stream.wait_send_all_might_not_block()
 
     async def send_eof(self) -> None:
-        self._note_end()
+        self._note_end("FIN", to_right=True)
         await self._stream.send_eof()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        data = bytes(await self._stream.receive_some(max_bytes))
+        try:
+            data = bytes(await self._stream.receive_some(max_bytes))
+        except trio.BrokenResourceError:
+            self._note_end("RST", to_right=False)
+            raise
         self._traffic.feed(data, to_right=False)
+        if not data:
+            self._note_end("FIN", to_right=False)
         return data
 
     async def aclose(self) -> None:
-        self._note_end()
+        self._note_end("FIN", to_right=True)
         await self._stream.aclose()
 
-    def _note_end(self) -> None:
-        if not self._is_shut:
-            self._is_shut = True
-            self._traffic.end("FIN", to_right=True)
+    def _note_end(self, how: str, *, to_right: bool) -> None:
+        if to_right not in self._ended:
+            self._ended.add(to_right)
+            self._traffic.end(how, to_right=to_right)

@@ -1,0 +1,1 @@
+"""What `trio_closeevents.testing` gives to users, used as they would."""
