@@ -200,7 +200,7 @@ LARGE_CASES: Final = {
 
 
 @pytest.mark.parametrize("role", ["client", "server"])
-@pytest.mark.parametrize("wire", ["memory", "lockstep", "tcp"])
+@pytest.mark.parametrize("wire", ["memory", pytest.param("lockstep", marks=pytest.mark.once), "tcp"])
 @pytest.mark.parametrize("name", CASES)
 def test_cancelled_at_every_step_ends_as_the_contract_has_it(
     name: str, wire: Wire, role: Literal["client", "server"]
@@ -221,7 +221,7 @@ def test_cancelled_large_send_is_finished_or_torn_for_good(
 
 
 @pytest.mark.parametrize("role", ["client", "server"])
-@pytest.mark.parametrize("wire", ["memory", "tcp"])
+@pytest.mark.parametrize("wire", ["memory", pytest.param("tcp", marks=pytest.mark.once)])
 @pytest.mark.parametrize("name", ["opening", "idle receive", "small send", "aclose", "peer closes first"])
 def test_cancelled_at_every_step_over_tls_ends_as_the_contract_has_it(
     name: str,

@@ -326,6 +326,7 @@ def test_conversation_cut_behind_every_byte_ends_as_the_contract_has_it(
     assert trio.run(cut_everywhere, conversation, to_server, then, in_memory, clock=clock) > 100
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("then", ["eof", "reset"])
 @pytest.mark.parametrize("to_server", [True, False], ids=["to server", "to client"])
 @pytest.mark.parametrize("conversation", CONVERSATIONS)

@@ -22,6 +22,7 @@ SECONDS: Final = 3.0  # rounds that have begun are finished, which takes some se
 MEBIBYTE: Final = 2**20
 
 
+@pytest.mark.once
 def test_a_short_soak_has_no_misfits() -> None:
     """Clients, servers and the relay in their processes: all fits, and nothing is left behind."""
     said: list[str] = []
