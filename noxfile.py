@@ -83,13 +83,11 @@ def find_python(version: str) -> str | None:
 
 INTERPRETERS: Final = {version: find_python(version) for version in PYTHONS}
 
-# Measuring coverage costs as much again as the tests. No line here is for one Python only: one run tells.
-MEASURED: Final = next((version for version, path in INTERPRETERS.items() if path is not None), None)
-
-
-# Long tests of what no Python does differently, marked `once`, run on the newest, which is not held up by measuring.
+# The newest Python that is installed runs all tests, and measures what they reach. The others, and the lowest versions
+# of what we depend on, leave out what is marked `once`: what takes long, and does not depend on them.
 NEWEST: Final = next((version for version, path in reversed(INTERPRETERS.items()) if path is not None), None)
 NOT_AGAIN: Final = ("-m", "not once")
+UNMEASURED: Final = "tests/exploration"  # it computes for long, and reaches nothing that the other tests do not
 
 
 def coverage_folder(session: nox.Session) -> Path:
@@ -122,17 +120,17 @@ def tests_on(version: str) -> Callable[[nox.Session], None]:
         if INTERPRETERS[version] is None:
             session.skip(f"NOT RUN: Python {version} is not installed")
         session.install("-e", ".[cli]", *group("test"))
-        selection = () if version == NEWEST else NOT_AGAIN
-        pytest = ("-m", "pytest", *SIDE_BY_SIDE, *selection, *session.posargs)
-        if version != MEASURED:
-            session.run("python", *pytest)
+        pytest = ("-m", "pytest", *SIDE_BY_SIDE)
+        if version != NEWEST or session.posargs:
+            session.run("python", *pytest, *(session.posargs or NOT_AGAIN))
             return
+        session.run("python", *pytest, UNMEASURED)
         shutil.rmtree(coverage_folder(session), ignore_errors=True)
         coverage_folder(session).mkdir(parents=True)
         env = {"COVERAGE_FILE": str(coverage_folder(session) / "data")}
-        session.run("python", "-m", "coverage", "run", *pytest, env=env)
+        session.run("python", "-m", "coverage", "run", *pytest, f"--ignore={UNMEASURED}", env=env)
 
-    tests.__doc__ = f"The tests on Python {version}{', with coverage data' if version == MEASURED else ''}."
+    tests.__doc__ = f"The tests on Python {version}{', with coverage data' if version == NEWEST else ''}."
     return tests
 
 

@@ -74,7 +74,7 @@ def client_ssl_context(client_contexts: Contexts, tls_version: ssl.TLSVersion) -
     return client_contexts(tls_version)
 
 
-@pytest.fixture(params=WIRES)
+@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.once) if name == "TLS 1.2" else name for name in WIRES])
 def wire(request: pytest.FixtureRequest, server_contexts: Contexts, client_contexts: Contexts) -> Wire:
     """Plain TCP, TLS 1.2, TLS 1.3, one after the other."""
     version = WIRES[request.param]

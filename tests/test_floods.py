@@ -32,6 +32,8 @@ from trio_closeevents import ConnectionClosed, WebSocket, connect, open_server
 from trio_closeevents._writer import HIGH_WATER
 from trio_closeevents.testing import BINARY, CONTINUATION, PING, PONG, TEXT, Frame
 
+pytestmark = pytest.mark.once
+
 # -- a flood -----------------------------------------------------------------------------------------------------------
 
 FLOODS: Final[dict[str, Callable[[NastyPeer], bytes]]] = {

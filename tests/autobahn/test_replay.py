@@ -20,6 +20,8 @@ from .echo import OPTIONS, echo
 from .recording import RECORDED, Record, load
 from .wire import CLOSE, header_of, inflated, split_head, unmasked
 
+pytestmark = pytest.mark.once
+
 RECORDS: Final = load()
 FEW: Final = 100  # bytes of the suite's that are also played one by one
 LIMIT: Final = 5  # seconds of the test's clock; nothing here has to wait

@@ -13,7 +13,7 @@ import trio.testing
 
 from .stage import Role, Stage, Wire
 
-WIRES = ("memory", "tcp", "tls1.2", "tls1.3")
+WIRES = ("memory", "tcp", *(pytest.param(name, marks=pytest.mark.once) for name in ("tls1.2", "tls1.3")))
 REAL_LIMITS = (1.0, 0.5, 1.0)  # close_timeout, cancel_timeout, tolerance
 
 

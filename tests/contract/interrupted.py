@@ -548,7 +548,7 @@ def run_program(program: Program, port: int, pipe: int) -> None:
 GAP: Final = re.compile(
     r"RuntimeWarning: coroutine '"
     r"((WebSocketBlock|ServerBlock|MessageStream)\.__a(enter|exit)__|WebSocket\.(send|receive|ping|aclose)"
-    r"|Server\.aclose|serve|NurseryManager\.__a(enter|exit)__|sleep\w*)' was never awaited"
+    r"|Parts\.__anext__|Server\.aclose|serve|NurseryManager\.__a(enter|exit)__|sleep\w*)' was never awaited"
 )
 # `trio.open_tcp_stream` dials in tasks of its own, which trio does not protect: a socket may be left to the garbage
 # collector there, and a KeyboardInterrupt in the middle of `connect` has the system's "would block" for its context.

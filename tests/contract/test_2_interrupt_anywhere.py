@@ -14,7 +14,9 @@ import pytest
 
 from .interrupted import VARIANTS, complaints_about
 
-TRIES: Final = int(os.environ.get("INTERRUPT_TRIES", "20"))  # of each variant; thousands, by hand
+pytestmark = pytest.mark.once
+
+TRIES: Final = int(os.environ.get("INTERRUPT_TRIES", "10"))  # of each variant; thousands, by hand
 IDLE: Final = ("receiving", "serving", "silent")  # variants whose connections are open and idle for a while
 
 

@@ -17,7 +17,9 @@ from trio_closeevents.testing import PING, PONG, TEXT, ScriptedPeer
 from .stage import Outcome, Script, Stage, echo_close, end_transport, event, only_read
 
 # Each of these waits; the two versions of TLS are the same to a clock.
-pytestmark = pytest.mark.parametrize("wire", ["memory", "tcp", "tls1.3"], indirect=True)
+pytestmark = pytest.mark.parametrize(
+    "wire", ["memory", "tcp", pytest.param("tls1.3", marks=pytest.mark.once)], indirect=True
+)
 
 
 def scaled(stage: Stage) -> tuple[float, float]:

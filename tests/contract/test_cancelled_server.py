@@ -20,6 +20,8 @@ from trio_closeevents import CloseEvent, Server, WebSocket, open_server, serve
 from trio_closeevents.testing import TEXT, NotOpened, ScriptedPeer
 from trio_closeevents.testing._steps import Steps
 
+pytestmark = pytest.mark.once
+
 HOST: Final = "127.0.0.1"
 CLIENTS: Final = 3
 CANCEL_TIMEOUT: Final = 0.5

@@ -15,6 +15,8 @@ from .bounds import NARROW, SMALL
 from .side import Violation
 from .world import Exploration
 
+pytestmark = pytest.mark.once
+
 Row = Mapping[Step, tuple[State, Effect]]
 PAIRS: Final = list(itertools.combinations(State, 2))
 ENTRIES: Final = [(state, step) for state, row in TRANSITIONS.items() for step in row]
@@ -30,7 +32,6 @@ def wrong_rows(state: State, step: Step) -> Iterator[Row]:
     yield {other: entry for other, entry in TRANSITIONS[state].items() if other is not step}
 
 
-@pytest.mark.once
 @pytest.mark.timeout(600)  # it is the only test that computes for long, beside others that do too
 def test_exploration_of_all_interleavings_finds_nothing() -> None:
     """Two sides and a network that cuts, drops or resets once end as the contract says, whatever comes when."""
@@ -67,7 +68,6 @@ def test_exploration_with_two_rows_swapped_fails(monkeypatch: pytest.MonkeyPatch
         Exploration(SMALL).run()
 
 
-@pytest.mark.once
 @pytest.mark.parametrize(("state", "step"), ENTRIES, ids=lambda value: value.name)
 def test_exploration_with_one_wrong_entry_fails(monkeypatch: pytest.MonkeyPatch, state: State, step: Step) -> None:
     """No entry of the table can be another: another target, another effect, or none at all."""

@@ -15,6 +15,8 @@ from trio_closeevents._protocol.session import Session
 from trio_closeevents._writer import Writer
 from trio_closeevents.testing import CLOSE, PING, ScriptedPeer, cancel_at_every_checkpoint, frame, tally
 
+pytestmark = pytest.mark.once
+
 LIMIT: Final = 0.5
 
 send_close = Writer.send_close
