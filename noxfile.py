@@ -86,8 +86,9 @@ INTERPRETERS: Final = {version: find_python(version) for version in PYTHONS}
 # The newest Python that is installed runs all tests, and measures what they reach. The others, and the lowest versions
 # of what we depend on, leave out what is marked `once`: what takes long, and does not depend on them.
 NEWEST: Final = next((version for version, path in reversed(INTERPRETERS.items()) if path is not None), None)
+ONCE: Final = ("-m", "once")
 NOT_AGAIN: Final = ("-m", "not once")
-UNMEASURED: Final = "tests/exploration"  # it computes for long, and reaches nothing that the other tests do not
+MEASURED: Final = "tests/testing"  # what is marked there reaches lines that nothing else does; elsewhere it does not
 
 
 def coverage_folder(session: nox.Session) -> Path:
@@ -124,11 +125,12 @@ def tests_on(version: str) -> Callable[[nox.Session], None]:
         if version != NEWEST or session.posargs:
             session.run("python", *pytest, *(session.posargs or NOT_AGAIN))
             return
-        session.run("python", *pytest, UNMEASURED)
         shutil.rmtree(coverage_folder(session), ignore_errors=True)
         coverage_folder(session).mkdir(parents=True)
         env = {"COVERAGE_FILE": str(coverage_folder(session) / "data")}
-        session.run("python", "-m", "coverage", "run", *pytest, f"--ignore={UNMEASURED}", env=env)
+        session.run("python", "-m", "coverage", "run", *pytest, *NOT_AGAIN, env=env)
+        session.run("python", "-m", "coverage", "run", *pytest, *ONCE, MEASURED, env=env)
+        session.run("python", *pytest, *ONCE, f"--ignore={MEASURED}")
 
     tests.__doc__ = f"The tests on Python {version}{', with coverage data' if version == NEWEST else ''}."
     return tests
