@@ -155,7 +155,7 @@ def coverage(session: nox.Session) -> None:
 
 @nox.session(python=next((path for path in INTERPRETERS.values() if path is not None), None))
 def lowest(session: nox.Session) -> None:
-    """The tests with the lowest versions that pyproject.toml allows, on the lowest Python installed."""
+    """The tests in pure Python, with the lowest versions that pyproject.toml allows, on the lowest Python installed."""
     metadata = PROJECT["project"]
     pins: list[str] = []
     for requirement in [*metadata["dependencies"], *metadata["optional-dependencies"]["cli"]]:
@@ -165,7 +165,9 @@ def lowest(session: nox.Session) -> None:
         pins.append("{}=={}".format(*bound.groups()))
     session.log(f"Lowest versions: {' '.join(pins)}")
     session.install("-e", ".[cli]", *group("test"), *pins)
-    session.run("python", "-m", "pytest", *SIDE_BY_SIDE, *NOT_AGAIN, *session.posargs)
+    session.run(
+        "python", "-m", "pytest", *SIDE_BY_SIDE, *NOT_AGAIN, *session.posargs, env={"TRIO_CLOSEEVENTS_PURE": "1"}
+    )
 
 
 @nox.session

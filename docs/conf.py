@@ -48,7 +48,10 @@ nitpick_ignore_regex = [
     ("py:.*", rf"(?!{PACKAGE}\b)[a-z_][a-z0-9_]*(\..+)?"),  # modules of others, and builtins
     ("py:class", r"(Any|Awaitable|Callable|Iterable|Iterator|AsyncIterator|AsyncGenerator|Mapping|Sequence|Self|Path)"),
     ("py:class", r"(AbstractAsyncContextManager|Handler|ProcessRequest|OnClose)"),
-    ("py:class", r"(Break|HalfCloseableStream|Enum|IntEnum|StrEnum|SSLContext|TracebackType|Exception|BaseException)"),
+    (
+        "py:class",
+        r"(Break|HalfCloseableStream|UUID|Enum|IntEnum|StrEnum|SSLContext|TracebackType|Exception|BaseException)",
+    ),
     ("py:.*", rf"{PACKAGE}\.(testing\.)?_.*"),  # a private name that a signature shows; the public ones are found below
 ]
 

@@ -18,6 +18,8 @@ PROMISED: Final = {
     # opening
     "connect",
     "accept",
+    "broadcast",
+    "speedups_enabled",
     "serve",
     "open_server",
     "Server",
@@ -100,6 +102,8 @@ def test_star_import_brings_the_promised_names() -> None:
 @pytest.mark.parametrize(("name", "value"), public_parts(), ids=[name for name, _ in public_parts()])
 def test_public_name_has_a_docstring_of_its_own(name: str, value: Any) -> None:
     """`help()` of each name, method and property says what the signature cannot: a line that ends in a full stop."""
+    if isinstance(value, bool):
+        return  # a value cannot tell more than its name
     text = value.__doc__
     assert text, name
     assert text != inspect.getdoc(type(value)), name

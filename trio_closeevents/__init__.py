@@ -1,6 +1,7 @@
 """WebSockets for trio, in which the end of a connection is a value you can trust."""
 
 from ._accept import accept
+from ._broadcast import broadcast
 from ._client import connect
 from ._compression import Deflate
 from ._connection import WebSocket
@@ -17,6 +18,7 @@ from ._events import CloseCause, CloseCode, CloseEvent, CloseFrame, describe, is
 from ._http import Headers, Request, Response
 from ._options import Options, OptionsDict
 from ._policy import ClosePolicy
+from ._protocol.masking import speedups_enabled
 from ._server import Server, open_server, serve
 from ._status import ReadyState, Stats
 from ._stream import MessageStream
@@ -46,9 +48,11 @@ __all__ = [
     "Stats",
     "WebSocket",
     "accept",
+    "broadcast",
     "connect",
     "describe",
     "is_sendable",
     "open_server",
     "serve",
+    "speedups_enabled",
 ]

@@ -106,6 +106,7 @@ class Connecting(WebSocketBlock):
             if websocket is None:
                 await opening.abandon()
         if websocket is not None:
+            del self._handshake  # it is large, and this lives as long as the connection
             return websocket
         if self._handshake.rejection is not None:
             raise self._rejected(self._handshake.rejection)  # its body was late, its status was not

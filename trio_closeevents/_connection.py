@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
-import uuid
 from collections.abc import AsyncIterator, Callable
-from typing import Any, Final, cast
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import trio
 
@@ -22,6 +23,10 @@ from ._protocol.session import Piece, Session
 from ._status import ReadyState, Stats
 from ._stream import MessageStream
 from ._transport import Transport
+from ._turns import turns_of_this_run
+
+if TYPE_CHECKING:
+    from uuid import UUID
 
 __all__ = ["WebSocket"]
 
@@ -35,7 +40,8 @@ class WebSocket(trio.abc.Channel[str | bytes]):
     """An open WebSocket connection; `connect`, `accept` and `serve` make it.
 
     Any number of tasks may send, one at a time may receive. Everything that waits wakes when the connection ends.
-    Every async method is a checkpoint.
+    Every async method checks for cancellation. `send` and `receive` let other tasks run when they have to wait, and
+    else once in a millisecond; the others do at every call.
     """
 
     def __init__(
@@ -52,14 +58,17 @@ class WebSocket(trio.abc.Channel[str | bytes]):
     ) -> None:
         self._session = session
         self._options = options
+        self._turns = turns_of_this_run()
         self._driver = Driver(session, transport, options, client=client, on_end=self._ended)
+        self._reader = self._driver.reader
+        self._writer = self._driver.writer
         self._role = "client" if client else "server"
         self._request = request
         self._response = response
         self._subprotocol = subprotocol
         self._on_close = on_close
         self.under_block: trio.CancelScope | None = None  # with `cancel_on_close`: what ends the block
-        self._id = uuid.uuid4()
+        self._random_id: int | None = None  # as soon as somebody asks
 
     # -- messages ------------------------------------------------------------------------------------------------
 
@@ -90,24 +99,40 @@ class WebSocket(trio.abc.Channel[str | bytes]):
             LocallyClosed: this side has closed, or left the block.
             ConnectionBroken: the connection ended otherwise, or the peer is closing it.
         """
-        if text is not None:
-            check_choice("text", text)
-        if (fragments := fragments_of(value, text)) is not None:
-            sent = False
-            with self._driver.writer.cut_off_at_the_end():
-                await self._send_fragments(fragments)
-                sent = True
-            if not sent:
-                raise self._closed_error(sending=True) from self._session.error
-            return
-        message = checked_message(value, text)
-        await trio.lowlevel.checkpoint()
-        self._check_sendable()
-        if not await self._driver.writer.send(message):
+        kind = type(value)
+        if text is None and (kind is bytes or (kind is str and cast("str", value).isascii())):
+            message = cast("str | bytes", value)  # there is nothing to check
+        else:
+            if text is not None:
+                check_choice("text", text)
+            if (fragments := fragments_of(value, text)) is not None:
+                await self._send_parts(fragments)
+                return
+            message = checked_message(value, text)
+        if perf_counter() < self._turns.until:
+            await trio.lowlevel.checkpoint_if_cancelled()
+        else:
+            await self._turns.checkpoint()
+        if self._session.state is not State.OPEN:
+            raise self._closed_error(sending=True) from self._session.error
+        writer = self._writer
+        if writer.has_room:
+            stands = writer.put(message) or await writer.wait_for_room()
+        else:
+            stands = await writer.send(message)
+        if not stands:
+            raise self._closed_error(sending=True) from self._session.error
+
+    async def _send_parts(self, fragments: Fragments) -> None:
+        sent = False
+        with self._writer.cut_off_at_the_end():
+            await self._send_fragments(fragments)
+            sent = True
+        if not sent:
             raise self._closed_error(sending=True) from self._session.error
 
     async def _send_fragments(self, fragments: Fragments) -> None:
-        writer = self._driver.writer
+        writer = self._writer
         has_turn = is_torn = False
         try:
             await trio.lowlevel.checkpoint()
@@ -154,15 +179,25 @@ class WebSocket(trio.abc.Channel[str | bytes]):
         """
         if decode is not None:
             check_choice("decode", decode)
-        self._driver.reader.check_whole()
+        elif self._reader.is_ready and perf_counter() < self._turns.until:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            return self._reader.take()
+        self._reader.check_whole()
         message = cast("str | bytes", await self._receive())
         if decode is True and isinstance(message, bytes):
             try:
                 return decoded(message)
             except ValueError:
-                self._driver.reader.inbox.put_back(message)
+                self._reader.inbox.put_back(message)
                 raise
         return message.encode() if decode is False and isinstance(message, str) else message
+
+    @protected
+    async def __anext__(self) -> str | bytes:
+        if self._reader.is_ready and perf_counter() < self._turns.until:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            return self._reader.take()
+        return await super().__anext__()
 
     def receive_stream(self, *, max_size: int | None = None) -> MessageStream:
         """Receive the next message piece by piece, as it arrives: for messages that are larger than memory.
@@ -187,10 +222,10 @@ class WebSocket(trio.abc.Channel[str | bytes]):
             trio.BusyResourceError: another task receives already.
         """
         check_limit("max_size", max_size, 0)
-        return MessageStream(self._driver.reader, self._receive, max_size)
+        return MessageStream(self._reader, self._receive, max_size)
 
     async def _receive(self) -> str | bytes | Piece:
-        message: str | bytes | Piece | None = await self._driver.reader.receive()
+        message: str | bytes | Piece | None = await self._reader.receive()
         if message is None:
             raise self._closed_error(sending=False) from self._session.error
         return message
@@ -237,7 +272,7 @@ class WebSocket(trio.abc.Channel[str | bytes]):
         data = checked_control_payload(payload)
         await trio.lowlevel.checkpoint()
         self._check_sendable()
-        self._driver.writer.send_control(self._session.send_pong(data))
+        self._writer.send_control(self._session.send_pong(data))
 
     # -- the end -------------------------------------------------------------------------------------------------
 
@@ -270,6 +305,7 @@ class WebSocket(trio.abc.Channel[str | bytes]):
     @protected
     async def wait_closed(self) -> CloseEvent:
         """Wait until it is decided how the connection ended, and return that."""
+        self._reader.take_over()
         await self._driver.decided.wait()
         event = self._session.close_event
         assert event is not None
@@ -290,9 +326,22 @@ class WebSocket(trio.abc.Channel[str | bytes]):
         return ReadyState.CLOSED if self._session.state is State.CLOSED else ReadyState.CLOSING
 
     @property
-    def id(self) -> uuid.UUID:
+    def id(self) -> UUID:
         """A random id, for logs."""
-        return self._id
+        from uuid import UUID  # it takes long to import, and few ask
+
+        return UUID(int=self._id)
+
+    @property
+    def _id(self) -> int:
+        if self._random_id is None:
+            random = int.from_bytes(os.urandom(16))
+            self._random_id = random & ~(0xF000C << 60) | 0x40008 << 60  # version 4 (RFC 9562)
+        return self._random_id
+
+    @property
+    def _short_id(self) -> str:
+        return f"{self._id:032x}"[:8]
 
     @property
     def subprotocol(self) -> str | None:
@@ -322,7 +371,7 @@ class WebSocket(trio.abc.Channel[str | bytes]):
     @property
     def buffered(self) -> int:
         """Bytes of messages that were sent by the program and not yet given to the network."""
-        return self._driver.writer.outbox.payload
+        return self._writer.outbox.payload
 
     @property
     def latency(self) -> float | None:
@@ -332,19 +381,42 @@ class WebSocket(trio.abc.Channel[str | bytes]):
     @property
     def stats(self) -> Stats:
         """What the connection has carried so far."""
-        driver, session = self._driver, self._session
+        session = self._session
         return Stats(
-            driver.writer.messages_sent,
-            driver.writer.bytes_sent,
-            driver.reader.messages_received,
-            driver.reader.bytes_received,
+            self._writer.messages_sent,
+            self._writer.bytes_sent,
+            self._reader.messages_received,
+            self._reader.bytes_received,
             session.messages_dropped,
             session.bytes_dropped,
         )
 
     def __repr__(self) -> str:
         end = f", {self.close_event}" if self.close_event is not None else ""
-        return f"<WebSocket {self._role} {self._request.target} {self._id.hex[:8]} {self.state.name}{end}>"
+        return f"<WebSocket {self._role} {self._request.target} {self._short_id} {self.state.name}{end}>"
+
+    # -- for broadcast ---------------------------------------------------------------------------------------------
+
+    @property
+    def shares_frames(self) -> bool:
+        """The frame of a message is the same as on other connections for which this is true."""
+        return self._session.shares_frames
+
+    def frame(self, message: str | bytes) -> bytes:
+        """Return the frame for a message. Only in OPEN."""
+        return self._session.send_message(message)
+
+    def offer(self, message: str | bytes, frame: bytes | None) -> bool:
+        """Queue *message*, whose *frame* may be given, unless it would have to wait; tell whether it need not be sent.
+
+        That is so too when the connection has ended.
+        """
+        if self._session.state is not State.OPEN:
+            return True
+        if not self._writer.has_room:
+            return False
+        self._writer.put(message, frame)
+        return True
 
     # -- inside --------------------------------------------------------------------------------------------------
 
@@ -368,7 +440,7 @@ class WebSocket(trio.abc.Channel[str | bytes]):
         if self.under_block is not None and not self._session.closed_by_us:  # an `aclose` in the block goes on first
             self.under_block.cancel()
         extra = {"websocket": self, "close_event": event}
-        logger.info("%s %s (%s) ended: %s", self._role, self._id.hex[:8], self._request.target, event, extra=extra)
+        logger.info("%s %s (%s) ended: %s", self._role, self._short_id, self._request.target, event, extra=extra)
         if self._on_close is not None:
             call_on_close(self._on_close, self, event)
 
@@ -395,7 +467,7 @@ class WebSocket(trio.abc.Channel[str | bytes]):
     def close_for(self, left_by: BaseException | None) -> None:
         """Begin the ending that a block asks for which *left_by* leaves, or which returns (`None`)."""
         self._driver.close_for(left_by, keep_arrived=False)
-        self._driver.reader.discard_inbox()
+        self._reader.discard_inbox()
         if isinstance(left_by, GeneratorExit):
             self._driver.abort()
 

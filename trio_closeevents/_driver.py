@@ -83,6 +83,7 @@ class Driver:
         payload = self.pings.new_payload() if payload is None else payload
         ping = self.pings.begin(payload)
         self.writer.send_control(self.session.send_ping(payload))
+        self.reader.take_over()
         try:
             await ping.done.wait()
         finally:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Final
 
 from ._protocol.assembly import Piece, size_of
 
-__all__ = ["Inbox"]
+__all__ = ["MANY", "Inbox"]
+
+
+MANY: Final = 256  # messages that are read at once where nothing bounds them
 
 
 class Inbox:
@@ -28,6 +32,18 @@ class Inbox:
             self._max_bytes is not None and self._bytes + unfinished >= self._max_bytes
         )
 
+    @property
+    def room(self) -> int:
+        """How many messages more there is room for, as far as their number goes."""
+        return MANY if self._max_messages is None else max(0, self._max_messages - len(self._messages))
+
+    def put_all(self, messages: Sequence[tuple[str | bytes, int]]) -> int:
+        """Add messages, each with its bytes; return the bytes of all."""
+        size = sum([size for _, size in messages])
+        self._messages.extend(messages)
+        self._bytes += size
+        return size
+
     def put(self, message: str | bytes | Piece) -> None:
         """Add a message."""
         size = size_of(message)
@@ -39,6 +55,11 @@ class Inbox:
         size = size_of(message)
         self._messages.appendleft((message, size))
         self._bytes += size
+
+    @property
+    def has_message(self) -> bool:
+        """What `take` would return is a whole message."""
+        return bool(self._messages) and not isinstance(self._messages[0][0], Piece)
 
     @property
     def oldest(self) -> str | bytes | Piece | None:

@@ -41,11 +41,11 @@ class Outbox:
             self._small.clear()
             self._small_payload = 0
 
-    def head(self) -> memoryview:
-        """Return what goes out next, at most `SLICE` bytes. Not when the outbox is empty."""
+    def head(self, most: int = SLICE) -> memoryview:
+        """Return what goes out next, at most *most* bytes. Not when the outbox is empty."""
         if not self._pieces:
             self._close_small()
-        return memoryview(self._pieces[0][0])[self._written : self._written + SLICE]
+        return memoryview(self._pieces[0][0])[self._written : self._written + most]
 
     def advance(self, count: int) -> None:
         """Note that the network has taken *count* bytes of the `head`; nothing if the outbox was cleared meanwhile."""

@@ -1,34 +1,40 @@
 """What one connection receives: who reads from the transport, what is looked at, and where messages wait.
 
-Theory. On a socket the task in `receive` reads by itself, which saves a turn of the loop per message; the reader's task
-takes over while nobody asks: it answers pings, sees the peer's Close and fills the inbox up to its limits. On any other
-stream only the reader's task reads, and whoever receives asks it to (`_hungry`). Either way, what was read is looked at
-when the program asks for a message, or when nobody asks; so an answer to one message goes out before the next is looked
-at, for which the program has some turns of the loop. Looking ahead of what the program has asked for (`digest`) stops
-where enough waits, and at a message that is too large: the program may want it piece by piece.
+Theory. On a socket the task in `receive` reads by itself, which saves a turn of the loop per message; the reader's
+task takes over when nobody asks: it answers pings, sees the peer's Close and fills the inbox up to its limits. It is
+not woken for that by every message. It looks now and then whether the program has received something since it looked
+last, keeps its hands off if so, and sleeps for good while somebody waits in `receive`. On any other stream only the
+reader's task reads, and whoever receives asks it to (`_hungry`).
+
+Either way, what was read is looked at when the program asks for a message, or when nobody asks; so an answer to one
+message goes out before what is behind the next ones is looked at. Whole messages that stand one behind the other are
+read together, as many as the inbox may hold: that has no effect which anybody could see. Looking ahead of what the
+program has asked for (`digest`) stops where enough waits, and at a message that is too large: the program may want it
+piece by piece.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, cast
 
 import trio
 
 from ._events import CloseCause
-from ._inbox import Inbox
+from ._inbox import MANY, Inbox
 from ._keepalive import Keepalive, Pings
 from ._options import Options
 from ._protocol.assembly import Excess, Piece, size_of
 from ._protocol.closing import State
 from ._protocol.session import Ping, Pong, Session
 from ._transport import LOST, Transport, os_error
+from ._turns import turns_of_this_run
 from ._writer import Writer
 
 __all__ = ["Reader"]
 
 TURNS_TO_READ: Final = 5  # of the loop, until the reader's task has what had arrived on a stream, TLS in between
-TURNS_TO_ANSWER: Final = 5  # of the loop, that a program has to answer a message before anybody looks at the next frame
+HANDS_OFF: Final = 0.02  # seconds that a program which receives is left alone before somebody looks again
 FRAMES_PER_TURN: Final = 100  # that are looked at before others have their turn
 
 
@@ -72,11 +78,15 @@ class Reader:
         self._receiving = False  # a task is in receive()
         self._streaming = False  # a block receives a message piece by piece
         self._half_read = False  # a piece of a message was handed out, and not the last one
-        self._turns_to_answer = 0
-        self._hungry = False  # and waits for the reader to bring something
+        self._received = self._seen = 0  # how often a task has left receive(), and had when the reader looked last
+        self._waiting = False  # a task in receive() waits for the transport
+        self._hungry = False  # or for the reader to bring something
+        self._fed = trio.lowlevel.ParkingLot()
         self._interrupted = False  # there is more to look at, but others had to have their turn
         self._reader_nap = trio.CancelScope()
-        self._receiver_nap = trio.CancelScope()
+        self._is_reading = False  # the reader's task waits for the transport
+        self.is_asleep = False  # or sleeps until it is needed
+        self._turns = turns_of_this_run()
         self._input_end: tuple[CloseCause, BaseException | None] | None = None  # comes after what was read
 
     # -- receiving -----------------------------------------------------------------------------------------------
@@ -87,7 +97,7 @@ class Reader:
             raise trio.BusyResourceError("another task is already in receive()")
         self._receiving = True
         try:
-            await trio.lowlevel.checkpoint()
+            await self._turns.checkpoint()
             while (message := self._next_message()) is None and self._interrupted:
                 await trio.lowlevel.checkpoint()
             if message is not None:
@@ -101,41 +111,81 @@ class Reader:
             return None
         finally:
             self._receiving = False
-            self.wake()
+            self._received += 1
+            if self.is_asleep:
+                self.wake()
+
+    @property
+    def is_ready(self) -> bool:
+        """A whole message waits, and nobody is in its way: `take` returns it."""
+        return not (self._receiving or self._streaming or self._half_read) and self.inbox.has_message
+
+    def take(self) -> str | bytes:
+        """Return the message that waits, if `is_ready`."""
+        if self.is_asleep:
+            self.wake()  # there is room in the inbox now
+        return cast("str | bytes", self.inbox.take())
 
     def _next_message(self) -> str | bytes | Piece | None:
         message = self.inbox.take()
         if message is None:
+            self._take_plain(self.inbox.room + 1)
+            message = self.inbox.take()
+        if message is None:
             message = self._pull()
-        if message is not None:
-            self._turns_to_answer = TURNS_TO_ANSWER
         if isinstance(message, Piece):
             self._half_read = not message.last
         return message
 
+    def _take_plain(self, most: int) -> bool:
+        """Put messages that can be read the short way into the inbox; tell whether there were any."""
+        if self._session.state is not State.OPEN:
+            return False
+        try:
+            messages = self._session.next_messages(most)
+        except Exception as error:
+            self._on_bug(error)
+            return False
+        if messages:
+            self.messages_received += len(messages)
+            self.bytes_received += self.inbox.put_all(messages)
+        return bool(messages)
+
     async def _wait_for_input(self) -> None:
-        with trio.CancelScope() as self._receiver_nap:
-            if self._interrupted:
-                await trio.lowlevel.checkpoint()
-                return
-            if self._input_end is not None:  # the peer's Close was read, ours is still being written
-                await self._decided.wait()
-            if not self._transport.any_task:
-                await self._let_reader_read()
-            self.wake()  # it leaves the socket to us
+        if self._interrupted:
+            await trio.lowlevel.checkpoint()
+        elif self._input_end is not None:  # the peer's Close was read, ours is still being written
+            await self._decided.wait()
+        elif not self._transport.any_task:
+            await self._let_reader_read()
+        else:
+            if self._is_reading:
+                self.wake()  # it leaves the socket to us
             if self._take_input():
-                await trio.lowlevel.checkpoint()
-            else:
-                self._writer.flush()
+                await self._turns.checkpoint()
+                return
+            self._writer.flush()
+            self._waiting = True
+            try:
                 await self._wait_until_readable()
+            finally:
+                self._waiting = False
+        self._turns.begin()
 
     async def _let_reader_read(self) -> None:
         self._hungry = True
-        self.wake()
+        if not self._is_reading:
+            self.wake()
         try:
-            await trio.sleep_forever()
+            await self._fed.park()
         finally:
             self._hungry = False
+
+    def _wake_receiver(self) -> None:
+        """Let a task that waits in `receive` look at what has changed."""
+        if self._waiting:
+            self._transport.interrupt()
+        self._fed.unpark()
 
     async def _wait_until_readable(self) -> None:
         try:
@@ -165,7 +215,7 @@ class Reader:
     def end_input(self, cause: CloseCause, error: BaseException | None) -> None:
         if self._input_end is None:
             self._input_end = (cause, error and os_error(error))
-        self._receiver_nap.cancel()
+        self._wake_receiver()
 
     def _pull(self, *, ahead: bool = False) -> str | bytes | Piece | None:
         """Return the next message out of what was read; see to everything else that comes before it.
@@ -191,7 +241,8 @@ class Reader:
         except Exception as error:
             self._on_bug(error)
         if message is None:
-            self._on_change()
+            if self._session.state is not State.OPEN:
+                self._on_change()
         else:
             self.messages_received += not isinstance(message, Piece) or message.last
             self.bytes_received += size_of(message)
@@ -214,6 +265,8 @@ class Reader:
             if self._session.looked_at >= turn:
                 self._interrupted = True
                 return
+            if self._take_plain(MANY if everything else self.inbox.room):
+                continue
             if (message := self._pull(ahead=self._writer.error is None)) is None:
                 return
             self.inbox.put(message)
@@ -284,24 +337,25 @@ class Reader:
         """See to it that what has arrived by now is known to the keepalive."""
         if self._transport.any_task:
             if self._take_input():
-                self._receiver_nap.cancel()
+                self._wake_receiver()
                 self.wake()
         else:
+            self.take_over()
             for _ in range(TURNS_TO_READ):
                 await trio.lowlevel.checkpoint()
 
     def end(self) -> None:
         """Wake whoever receives: the CloseEvent is decided."""
-        self._receiver_nap.cancel()
+        self._wake_receiver()
 
     # -- the reader's own task ----------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Read what nobody asks for, until only the transport is left or not even that."""
         while True:
-            if self._turns_to_answer and not self._receiving and self._session.state is State.OPEN:
-                self._turns_to_answer -= 1
-                await trio.lowlevel.checkpoint()
+            if self._received != self._seen and not self._hungry and self._session.state is State.OPEN:
+                self._seen = self._received
+                await self._nap(trio.sleep, HANDS_OFF)
                 continue
             if not self._receiving:
                 self.digest()
@@ -311,26 +365,36 @@ class Reader:
             if self._interrupted and not self._receiving:
                 await trio.lowlevel.checkpoint()
             elif not self._may_read():
+                self.is_asleep = True
                 await self._nap(trio.sleep_forever)
+                self.is_asleep = False
             elif self._take_input():
                 if self._hungry:
                     self._hungry = False
-                    self._receiver_nap.cancel()
+                    self._fed.unpark()
                 await trio.lowlevel.checkpoint()
             else:
+                self._is_reading = True
                 await self._nap(self._wait_until_readable)
+                self._is_reading = False
 
     def _may_read(self) -> bool:
         if self._input_end is not None or (self._receiving and not self._hungry):
             return False
         return not self._is_paused()
 
-    async def _nap(self, wait: Callable[[], Awaitable[object]]) -> None:
+    async def _nap(self, wait: Callable[..., Awaitable[object]], *args: float) -> None:
         with trio.CancelScope() as self._reader_nap:
-            await wait()
+            await wait(*args)
+
+    def take_over(self) -> None:
+        """Let the reader read at once: the program waits for something that is no message."""
+        self._seen = self._received
+        self.wake()
 
     def wake(self) -> None:
         """Let the reader look at what has changed."""
+        self.is_asleep = self._is_reading = False
         self._reader_nap.cancel()
 
     def _may_finish(self) -> bool:

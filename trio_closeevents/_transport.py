@@ -23,6 +23,7 @@ from ._outbox import Outbox
 __all__ = ["LOST", "SocketTransport", "StreamTransport", "Transport", "as_tls", "open_transport", "os_error"]
 
 CHUNK: Final = 64 * 1024  # bytes to read at once
+MUCH: Final = 256 * 1024  # where that was not enough
 
 # How a stream tells that it is no longer good; the cause is the operating system's error.
 LOST: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
@@ -50,6 +51,10 @@ class Transport(Protocol):
         while (data := self.take()) is None:
             await self.wait_input()
         return data
+
+    def interrupt(self) -> None:
+        """Let `wait_input` return, although nothing may have arrived."""
+        ...
 
     def write_nowait(self, outbox: Outbox) -> None:
         """Hand over what the network takes at once. One of `LOST` if it broke."""
@@ -97,27 +102,45 @@ class SocketTransport(Transport):
         self._socket = stdlib_socket.socket(fileno=stream.socket.detach())
         self._socket.setblocking(False)
         self._names = socket_names(self._socket)
+        self._chunk = CHUNK
 
     async def wait_input(self) -> None:
-        await trio.lowlevel.wait_readable(self._socket)
+        try:
+            await trio.lowlevel.wait_readable(self._socket)
+        except trio.ClosedResourceError:
+            if self._is_closed:
+                raise
+
+    def interrupt(self) -> None:
+        trio.lowlevel.notify_closing(self._socket)  # which closes nothing, and wakes who waits
+
+    @property
+    def _is_closed(self) -> bool:
+        return self._socket.fileno() == -1
 
     def take(self) -> bytes | None:
         try:
-            return self._socket.recv(CHUNK)
+            data = self._socket.recv(self._chunk)
         except (BlockingIOError, InterruptedError):
             return None
+        self._chunk = MUCH if len(data) == self._chunk else CHUNK
+        return data
 
     def write_nowait(self, outbox: Outbox) -> None:
         try:
             while outbox.size:
-                outbox.advance(self._socket.send(outbox.head()))
+                outbox.advance(self._socket.send(outbox.head(MUCH)))
         except (BlockingIOError, InterruptedError):
             pass
 
     async def write(self, outbox: Outbox) -> None:
         self.write_nowait(outbox)
         if outbox.size:
-            await trio.lowlevel.wait_writable(self._socket)
+            try:
+                await trio.lowlevel.wait_writable(self._socket)
+            except trio.ClosedResourceError:
+                if self._is_closed:
+                    raise
 
     async def finish(self) -> None:
         try:
@@ -128,7 +151,7 @@ class SocketTransport(Transport):
             return
 
     def drop(self) -> None:
-        if self._socket.fileno() != -1:
+        if not self._is_closed:
             trio.lowlevel.notify_closing(self._socket)
             self._socket.close()
 
@@ -164,6 +187,9 @@ class StreamTransport(Transport):
             if not isinstance(error.__cause__, ssl.SSLEOFError):
                 raise
             self._arrived = b""  # TLS without close_notify: the WebSocket close tells whether something is missing
+
+    def interrupt(self) -> None:
+        """Nothing: only one task reads from a stream, and it is cancelled."""
 
     def take(self) -> bytes | None:
         arrived, self._arrived = self._arrived, None

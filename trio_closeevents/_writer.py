@@ -18,6 +18,7 @@ from ._protocol.assembly import size_of
 from ._protocol.closing import State
 from ._protocol.session import Session
 from ._transport import LOST, Transport, os_error
+from ._turns import turns_of_this_run
 
 __all__ = ["Writer"]
 
@@ -58,8 +59,12 @@ class Writer:
         self._on_close_written = on_close_written
         self._on_broken = on_broken
         self._on_bug = on_bug
+        self._turns = turns_of_this_run()
+        self._flushed_in = -1  # the turn in which the first message went
         self._idle = trio.lowlevel.ParkingLot()  # the task, as long as nothing is queued
+        self._is_awake = True  # it looks at the queue before it parks again
         self._before_queue = trio.lowlevel.ParkingLot()  # senders whose message is not queued yet
+        self._is_hindered = False  # by anything but a crowd
         self._is_admitting = False  # the first of them is on its way, and wakes the next: so they keep their order
         self._behind_queue = trio.lowlevel.ParkingLot()  # senders that wait for their message to leave
         self._in_message: trio.lowlevel.Task | None = None  # whose message is under way, which no other may interrupt
@@ -75,8 +80,43 @@ class Writer:
         return self._session.state is State.OPEN
 
     @property
-    def _is_blocked(self) -> bool:
-        return self._is_crowded or self._in_message is not None or self.error is not None
+    def has_room(self) -> bool:
+        """A message need not wait for others: `put` may take it. Only in OPEN."""
+        return not self._is_hindered and self.outbox.size <= HIGH_WATER
+
+    def _note_hindrance(self) -> None:
+        """Note whether anything but a crowd is in the way of a message."""
+        self._is_hindered = self._in_message is not None or self.error is not None or bool(self._before_queue)
+
+    def put(self, message: str | bytes, frame: bytes | None = None) -> bool:
+        """Queue a whole message, which `has_room`; tell whether there is room behind it, else `wait_for_room`.
+
+        *frame*: that of the message, if it is known already.
+        """
+        payload = len(message) if isinstance(message, bytes) or message.isascii() else len(message.encode())
+        outbox = self.outbox
+        outbox.append(self._session.send_message(message) if frame is None else frame, payload)
+        self.messages_sent += 1
+        self.bytes_sent += payload
+        if outbox.size > HIGH_WATER:
+            self.flush()
+        elif self._flushed_in != self._turns.number and self._transport.any_task:
+            self._flushed_in = self._turns.number  # the first of a turn goes at once, what follows it together
+            self.flush()
+        elif not self._is_awake:
+            self._wake()
+        return outbox.size <= HIGH_WATER and self.error is None
+
+    async def wait_for_room(self) -> bool:
+        """Wait until there is room behind what was queued; tell whether the connection still stands."""
+        self._admit_senders()
+        while self._is_crowded:
+            await self._behind_queue.park()
+            if self._session.state is State.CLOSED:
+                return False
+        if self.error is not None:
+            await self._decided.wait()
+        return self.error is None
 
     async def send(self, message: str | bytes) -> bool:
         """Queue a whole message and wait until there is room behind it; tell whether the connection still stands.
@@ -85,8 +125,7 @@ class Writer:
         """
         if not await self._wait_for_turn():
             return False
-        self.messages_sent += 1
-        return await self._queue(self._session.send_message(message), size_of(message))
+        return self.put(message) or await self.wait_for_room()
 
     @contextmanager
     def cut_off_at_the_end(self) -> Generator[None]:
@@ -106,6 +145,7 @@ class Writer:
         begun = await self._wait_for_turn()
         if begun:
             self._in_message = trio.lowlevel.current_task()
+            self._note_hindrance()
         return begun
 
     async def send_fragment(self, piece: str | bytes, *, last: bool) -> bool:
@@ -117,18 +157,31 @@ class Writer:
             await self._decided.wait()
             return False
         self.messages_sent += last
-        return await self._queue(self._session.send_fragment(piece, last=last), size_of(piece))
+        payload = size_of(piece)
+        self.bytes_sent += payload
+        self.outbox.append(self._session.send_fragment(piece, last=last), payload)
+        if self._is_crowded:
+            self.flush()
+        else:
+            self._wake()
+            self._admit_senders()
+        return await self.wait_for_room()
 
     def end_message(self) -> None:
         """Let other messages go again."""
         self._in_message = None
+        self._note_hindrance()
         self._admit_senders()
 
     async def _wait_for_turn(self) -> bool:
-        while self._is_open and self._is_blocked:
+        while self._is_open and (self._is_crowded or self._in_message is not None or self.error is not None):
             if self._in_message is trio.lowlevel.current_task():
                 raise RuntimeError("send() in an iterable that is being sent would wait for itself: use another task")
-            await self._before_queue.park()
+            self._is_hindered = True  # who comes now waits behind this one
+            try:
+                await self._before_queue.park()
+            finally:
+                self._note_hindrance()
             self._is_admitting = False
             if self._decided.is_set():
                 return False
@@ -137,31 +190,22 @@ class Writer:
             return False
         return True
 
-    async def _queue(self, frame: bytes, payload: int) -> bool:
-        self.outbox.append(frame, payload)
-        self.bytes_sent += payload
-        if self._is_crowded:
-            self.flush()
-        else:
+    def _wake(self) -> None:
+        """Let the task hand over what is queued, on the next turn of the loop."""
+        if not self._is_awake:
+            self._is_awake = True
             self._idle.unpark()
-            self._admit_senders()
-        while self._is_crowded:
-            await self._behind_queue.park()
-            if self._session.state is State.CLOSED:
-                return False
-        if self.error is not None:
-            await self._decided.wait()
-        return self.error is None
 
     def _admit_senders(self) -> None:
-        if self._is_open and not self._is_blocked and not self._is_admitting and self._before_queue:
+        blocked = self._is_crowded or self._in_message is not None or self.error is not None
+        if self._is_open and not blocked and not self._is_admitting and self._before_queue:
             self._is_admitting = True
             self._before_queue.unpark()
 
     def send_control(self, frame: bytes) -> None:
         """Queue a Ping or Pong; it goes out on the next turn of the loop."""
         self.outbox.append(frame)
-        self._idle.unpark()
+        self._wake()
 
     def answer_ping(self, payload: bytes) -> None:
         """Queue a Pong, or owe it while the outbox is over its limit."""
@@ -185,7 +229,7 @@ class Writer:
         except LOST as error:
             self._stop(error)
         if self.outbox.size:
-            self._idle.unpark()  # to hand over the rest
+            self._wake()  # to hand over the rest
         self._after_write()
 
     def _after_write(self) -> None:
@@ -202,6 +246,7 @@ class Writer:
 
     def _stop(self, error: BaseException) -> None:
         self.error = self.error or os_error(error)
+        self._is_hindered = True
         self.outbox.clear()
         self._behind_queue.unpark_all()
         self._on_broken()
@@ -220,6 +265,7 @@ class Writer:
         """Write what is queued, until cancelled."""
         while True:
             if not self.outbox.size:
+                self._is_awake = False
                 await self._idle.park()
                 continue
             try:

@@ -161,8 +161,9 @@ async def test_fail_fragments_sends_1009(stage: Stage) -> None:
     assert outcome.event == event(1006, "message_too_big", "local", sent=outcome.event.sent)
 
 
+@pytest.mark.parametrize("where", ["next_messages", "_begin_frame"], ids=["short way", "long way"])
 async def test_fail_internal_sends_1011_and_is_logged(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    stage: Stage, where: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A bug of the library itself: 1011 without a reason, cause internal_error, one traceback in the log."""
     from trio_closeevents._protocol.session import Session
@@ -171,7 +172,7 @@ async def test_fail_internal_sends_1011_and_is_logged(
         raise ZeroDivisionError("a bug")
 
     async def block(ws: WebSocket) -> None:
-        monkeypatch.setattr(Session, "_begin_frame", bug)
+        monkeypatch.setattr(Session, where, bug)
         ready.set()
         with pytest.raises(ConnectionBroken):
             await ws.receive()
@@ -180,7 +181,7 @@ async def test_fail_internal_sends_1011_and_is_logged(
 
     async def script(peer: ScriptedPeer) -> None:
         await ready.wait()
-        await peer.send(peer.frame(TEXT, b"x"))
+        await peer.send(peer.frame(TEXT, b"x", fin=False))
         await peer.drain()
         await peer.aclose()
 

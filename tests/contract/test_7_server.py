@@ -243,9 +243,12 @@ async def test_server_aclose_default_grace_is_close_timeout() -> None:
 async def test_server_aclose_from_a_handler_does_not_wait_for_itself() -> None:
     """Nor for another handler that does the same; serve() returns when all are done."""
     returned: list[str] = []
+    received: list[str | bytes] = []
 
     async def handler(ws: WebSocket) -> None:
-        await ws.receive()
+        received.append(await ws.receive())
+        while len(received) < 2:
+            await trio.sleep(0.01)
 
         async with trio.open_nursery() as nursery:  # a task of the handler is the handler, too
             nursery.start_soon(partial(server.aclose, grace=0.2))

@@ -230,7 +230,7 @@ client closes | to server | closing | reset | 1006 exit                        |
 client closes | to server | closing | stall | 1006 exit                        | 1006 eof
 client closes | to server | closing | lose  | 1006 exit                        | 1006 eof
 client closes | to server | over    | eof   | 1000 exit clean                  | 1000 remote clean
-client closes | to server | over    | reset | 1006 exit                        | 1000 remote
+client closes | to server | over    | reset | 1006 exit                        | 1000 remote or 1000 remote clean
 client closes | to server | over    | stall | 1000 exit clean                  | 1000 remote clean
 client closes | to server | over    | lose  | 1000 exit clean                  | 1000 remote clean
 server closes | to server | closing | eof   | 4000 remote or 4000 remote clean | 1006 closed

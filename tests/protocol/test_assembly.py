@@ -336,7 +336,7 @@ def test_pieces_are_the_message(data: st.DataObject) -> None:
     session = Session(client=True, max_message_size=1000)
     taken: list[Any] = []
     open_message: list[Any] = []
-    while wire or session._buffer:
+    while wire or session._unread:
         if not session.streaming and data.draw(st.booleans()):
             session.begin_stream(None)
         at = data.draw(st.integers(1, 20))
@@ -352,7 +352,7 @@ def test_pieces_are_the_message(data: st.DataObject) -> None:
             else:
                 assert not open_message
                 taken.append(event)
-        if not wire and session._buffer:
+        if not wire and session._unread:
             break
     assert taken == messages
     assert session.state is State.OPEN

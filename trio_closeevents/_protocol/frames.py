@@ -46,21 +46,22 @@ class Header(NamedTuple):
         return bool(self.opcode & CONTROL_BIT)
 
 
-def read_header(buffer: bytearray) -> Header | None:
-    """Read the header at the start of *buffer*; `None` if it is not all there yet."""
-    if len(buffer) < 2:
+def read_header(data: bytes | bytearray, at: int = 0) -> Header | None:
+    """Read the header that stands in *data* from *at* on; `None` if it is not all there yet."""
+    here = len(data) - at
+    if here < 2:
         return None
-    first, second = buffer[0], buffer[1]
+    first, second = data[at], data[at + 1]
     length, size, smallest = second & 0x7F, 2, 0
     if length >= 126:
         size, smallest = (4, 126) if length == 126 else (10, 2**16)
-        if len(buffer) < size:
+        if here < size:
             return None
-        length = int.from_bytes(buffer[2:size])
+        length = int.from_bytes(data[at + 2 : at + size])
     key_at = size
     if second & 0x80:
         size += 4
-    if len(buffer) < size:
+    if here < size:
         return None
     return Header(
         fin=bool(first & 0x80),
@@ -68,7 +69,7 @@ def read_header(buffer: bytearray) -> Header | None:
         opcode=first & 0x0F,
         length=length,
         minimal=length >= smallest,
-        key=bytes(buffer[key_at:size]),
+        key=bytes(data[at + key_at : at + size]),
         size=size,
     )
 
@@ -111,17 +112,17 @@ class Skipped(NamedTuple):
     in_message: bool  # a fragmented message is under way behind them
 
 
-def skip_short_frames(buffer: bytearray, *, from_client: bool, in_message: bool) -> Skipped:
-    """Pass over the whole frames at the start of *buffer* that are short, legal, and no Close frames.
+def skip_short_frames(data: bytes | bytearray, begin: int = 0, *, from_client: bool, in_message: bool) -> Skipped:
+    """Pass over the whole frames in *data*, from *begin* on, that are short, legal, and no Close frames.
 
     The short way for what a connection drops: of a flood of tiny frames, a thousand in less than a millisecond. It
     stops where it finds anything else, and `read_header` goes on from there.
     """
-    at = payload = messages = 0
-    end = len(buffer) - 1
+    payload = messages = 0
+    at, end = begin, len(data) - 1
     mask, key = (0x80, 4) if from_client else (0, 0)
     while at < end:
-        first, length = buffer[at], buffer[at + 1] ^ mask
+        first, length = data[at], data[at + 1] ^ mask
         after = at + 2 + key + length
         if length > MAX_CONTROL_PAYLOAD or after > end + 1 or first not in SHORT:
             break
@@ -133,4 +134,4 @@ def skip_short_frames(buffer: bytearray, *, from_client: bool, in_message: bool)
             messages += ends
         payload += length
         at = after
-    return Skipped(at, payload, messages, in_message)
+    return Skipped(at - begin, payload, messages, in_message)

@@ -27,6 +27,7 @@ from .assembly import Assembly, Excess, Piece, size_of
 from .closing import Effect, State, Step, transition
 from .deflate import PerMessageDeflate
 from .frames import Header, read_header, skip_short_frames, violation
+from .plain import BINARY_FRAME, TEXT_FRAME, PlainFrames, PlainPayload, Sized
 
 __all__ = ["Excess", "Piece", "Ping", "Pong", "Session", "SessionEvent"]
 
@@ -69,10 +70,13 @@ class Session:
         max_fragments: int | None = None,
         extensions: tuple[Extension, ...] = (),
     ) -> None:
+        self._max_message_size = max_message_size
         self._role = ConnectionType.CLIENT if client else ConnectionType.SERVER
         self._client = client
-        self._wire = Connection(self._role, list(extensions))
+        self._extensions = list(extensions)
+        self._long_way: Connection | None = None  # wsproto, as soon as it is needed
         self._deflate = next((each for each in extensions if isinstance(each, PerMessageDeflate)), None)
+        self._frames = PlainFrames(client=client)
         self._message = Assembly(max_message_size, max_fragments, self._deflate)
 
         self.state = State.OPEN
@@ -84,18 +88,32 @@ class Session:
         self._sent: CloseFrame | None = None
         self._received: CloseFrame | None = None
 
-        self._buffer = bytearray()  # read from the network, not looked at yet
+        self._data = b""  # read from the network
+        self._at = 0  # where in it the part begins that was not looked at yet
         self._header: Header | None = None  # of the frame whose payload comes next
         self._remaining = 0  # bytes of that payload which are not here yet
-        self._arrived = 0  # bytes of the buffer that were read before our Close, and are not dropped
+        self._arrived = 0  # bytes of the data that were read before our Close, and are not dropped
         self._dropping = False  # the frame under way came after our Close
-        self._in_message = False  # a fragmented message is under way
+        self._plain: PlainPayload | None = None  # reads the payload of the frame under way, without wsproto
+        self._in_message: bool = False  # a fragmented message is under way
         self.held = False
         self.looked_at = 0
         self.messages_dropped = 0
         self.bytes_dropped = 0
 
     # -- what this side does -----------------------------------------------------------------------------------------
+
+    @property
+    def _wire(self) -> Connection:
+        """What reads and writes all that is not plain."""
+        if self._long_way is None:
+            self._long_way = Connection(self._role, self._extensions)
+        return self._long_way
+
+    @property
+    def _unread(self) -> int:
+        """Bytes that were read from the network and not looked at yet."""
+        return len(self._data) - self._at
 
     @property
     def cause(self) -> CloseCause | None:
@@ -107,10 +125,19 @@ class Session:
         """This side asked for the end, and came first."""
         return self._cause in ASKED_BY_US
 
+    @property
+    def shares_frames(self) -> bool:
+        """The frame of a message does not depend on the session: it is neither masked nor compressed."""
+        return not self._client and self._deflate is None
+
     def send_message(self, message: str | bytes) -> bytes:
         """Return the frame for a whole message. Only in OPEN."""
         if isinstance(message, str):
+            if self._deflate is None:
+                return self._frames.write(TEXT_FRAME, message.encode())
             return self._wire.send(TextMessage(message))
+        if self._deflate is None:
+            return self._frames.write(BINARY_FRAME, message)
         return self._wire.send(BytesMessage(message))
 
     def send_fragment(self, piece: str | bytes, *, last: bool) -> bytes:
@@ -133,8 +160,8 @@ class Session:
         What comes after it is dropped; with *keep_arrived*, messages that were read before as a whole are not.
         """
         if self.state is State.OPEN:
-            self._dropping = not (keep_arrived and self._remaining <= len(self._buffer))
-            self._arrived = 0 if self._dropping else len(self._buffer)
+            self._dropping = not (keep_arrived and self._remaining <= self._unread)
+            self._arrived = 0 if self._dropping else self._unread
         self._take(Step.SEND_CLOSE, cause, frame)
 
     def fail(self, code: int, reason: str, cause: CloseCause) -> None:
@@ -166,7 +193,8 @@ class Session:
     def receive_data(self, data: bytes) -> None:
         """Take in what was read. It is looked at when `next_event` is called; after the end it is thrown away."""
         if self.state in READING:
-            self._buffer += data
+            self._data = self._data[self._at :] + data if self._unread else data
+            self._at = 0
 
     def receive_eof(self) -> None:
         """Note that the peer has shut down its sending side."""
@@ -177,6 +205,24 @@ class Session:
         if self._cause is None:
             self.error = error
         self._take(Step.LOSE_TRANSPORT, cause)
+
+    def next_messages(self, most: int) -> list[Sized]:
+        """Return up to *most* messages that come next, each with its bytes, as far as the short way can read them.
+
+        Only those that `next_event` would return next, one after the other. Only in OPEN.
+        """
+        if self._header is not None or self._in_message or self._message.under_way:
+            return []
+        messages: list[Sized] = []
+        self._at = self._frames.read(self._data, self._at, messages, most, self._max_message_size)
+        self.looked_at += len(messages)
+        self._forget_read()
+        return messages
+
+    def _forget_read(self) -> None:
+        """Keep no data that was looked at."""
+        if self._at == len(self._data):
+            self._data, self._at = b"", 0
 
     def next_event(self, work: int | None = None, *, ahead: bool = False) -> SessionEvent | None:
         """Look at what was read, up to the next message, Ping or Pong.
@@ -192,13 +238,18 @@ class Session:
             whatever fails the connection show in `state`.
         """
         self.held = False
+        event = self._look(work, ahead=ahead)
+        self._forget_read()
+        return event
+
+    def _look(self, work: int | None, *, ahead: bool) -> SessionEvent | None:
         while self.state in READING:
             if (piece := self._message.kept_piece()) is not None:
                 return piece
             if self._header is None:
                 if self.state in SKIPPING and not self._arrived:
                     self._skip_short_frames()
-                header = read_header(self._buffer)
+                header = read_header(self._data, self._at)
                 if header is None or (work is not None and self.looked_at >= work):
                     return None
                 self.looked_at += 1
@@ -206,10 +257,13 @@ class Session:
             elif self._dropping and not self._header.is_control:
                 if not self._skip():
                     return None
-            elif self._header.is_control and len(self._buffer) < self._remaining:
+            elif self._header.is_control and self._unread < self._remaining:
                 return None  # wsproto wants control frames whole, and so does `_read_bad_gateway`
-            elif self._remaining and not self._buffer:
+            elif self._remaining and not self._unread:
                 return None
+            elif self._plain is not None:
+                if (event := self._feed_plain()) is not None:
+                    return event
             elif not self._message.compressed or self._header.is_control:
                 if (event := self._feed_payload(self._remaining)) is not None:
                     return event
@@ -270,14 +324,21 @@ class Session:
             self._arrived = 0
             self._message.forget()  # its end is dropped
             if header.is_control:
-                self._wire = Connection(self._role)  # the old one may wait for a payload that is skipped
+                self._long_way = Connection(self._role)  # the old one may wait for a payload that is skipped
         elif not header.is_control and not self._admit(header, ahead=ahead):
             return
-        if not header.is_control:
-            self._in_message = not header.fin
         raw = self._read(header.size)
         self._header, self._remaining = header, header.length
-        if header.is_control or not self._dropping:
+        if header.is_control:
+            self._wire.receive_data(raw)
+            return
+        whole = header.fin and not self._in_message
+        self._in_message = not header.fin
+        if self._dropping:
+            return
+        if whole and not header.rsv:
+            self._plain = PlainPayload(header.opcode == Opcode.TEXT, header.key)
+        else:
             self._wire.receive_data(raw)
 
     def _admit(self, header: Header, *, ahead: bool) -> bool:
@@ -292,9 +353,9 @@ class Session:
         return False
 
     def _read(self, size: int) -> bytes:
-        """Take at most *size* bytes out of the buffer."""
-        data = bytes(self._buffer[:size])
-        del self._buffer[: len(data)]
+        """Take at most *size* bytes."""
+        data = self._data[self._at : self._at + size]
+        self._at += len(data)
         self._arrived = max(0, self._arrived - len(data))
         return data
 
@@ -318,6 +379,23 @@ class Session:
             else:
                 self.bytes_dropped += header.length
         return None
+
+    def _feed_plain(self) -> SessionEvent | None:
+        """Take what is here of the payload of a plain frame."""
+        payload = self._read(self._remaining)
+        self._remaining -= len(payload)
+        last = self._remaining == 0
+        plain = cast("PlainPayload", self._plain)
+        if last:
+            self._header = self._plain = None
+        try:
+            data = plain.read(payload, last=last)
+        except UnicodeDecodeError:
+            self._fail_invalid("not valid UTF-8")
+            return None
+        if isinstance(data, str):
+            return self._receive_piece(TextMessage(data, message_finished=last))
+        return self._receive_piece(BytesMessage(data, message_finished=last))
 
     def _receive_piece(self, event: TextMessage | BytesMessage) -> str | bytes | Piece | None:
         if self._message.compressed:
@@ -366,8 +444,8 @@ class Session:
         self._take(Step.RECEIVE_CLOSE, CloseCause.REMOTE, frame)
 
     def _skip_short_frames(self) -> None:
-        skipped = skip_short_frames(self._buffer, from_client=not self._client, in_message=self._in_message)
-        del self._buffer[: skipped.size]
+        skipped = skip_short_frames(self._data, self._at, from_client=not self._client, in_message=self._in_message)
+        self._at += skipped.size
         self._in_message = skipped.in_message
         self.messages_dropped += skipped.messages
         self.bytes_dropped += skipped.payload
@@ -375,14 +453,14 @@ class Session:
     def _skip(self) -> bool:
         """Drop what is here of a data frame that came after our Close; tell whether it was all."""
         header = cast("Header", self._header)
-        dropped = min(self._remaining, len(self._buffer))
-        del self._buffer[:dropped]
+        dropped = min(self._remaining, self._unread)
+        self._at += dropped
         self._remaining -= dropped
         self.bytes_dropped += dropped
         if self._remaining:
             return False
         self.messages_dropped += header.fin
-        self._header = None
+        self._header = self._plain = None
         return True
 
     # -- the ending --------------------------------------------------------------------------------------------------
@@ -400,8 +478,10 @@ class Session:
             self.close_event = self._decide()
         if self.state not in READING:
             self._message.forget()
-            self._buffer.clear()
-            self._wire = Connection(self._role)  # wsproto: it keeps the last payload that it was fed
+            self._data, self._at = b"", 0
+            self._plain = None
+            self._long_way = None  # wsproto: it keeps the last payload that it was fed
+            self._extensions = []
             if self._deflate is not None:
                 self._deflate.forget()
 

@@ -164,6 +164,7 @@ class Stage:
                 async with self._block(stream) as run.websocket:
                     try:
                         await self.scenario(run.websocket)
+                        run.returned = True
                     finally:
                         run.left_at = trio.current_time()
                         left_by = sys.exception()
@@ -174,6 +175,7 @@ class Stage:
             steps.end()
         run.over_at = trio.current_time()
         run.absorbed = steps.scope.cancelled_caught
+        run.was_ready = steps.was_ready
         run.event = run.websocket.close_event if run.websocket is not None else None
 
     async def _be_peer(self, run: CancelledRun) -> None:

@@ -47,6 +47,8 @@ class CancelledRun:
     websocket: WebSocket | None = None
     raised: BaseException | None = None
     told_at: Moment = "never"
+    was_ready: bool = False
+    returned: bool = False
     peer_error: Exception | None = None
     absorbed: bool = False
     cancelled_at: float = 0.0
@@ -169,7 +171,7 @@ class Judge:
             allowed.append(event.received)
         elif run.moment != "closing":
             allowed.append(GOING_AWAY)
-        if run.told_at == "closing":
+        if run.told_at == "closing" or (run.was_ready and run.returned):
             allowed.append(close_frame(self.baseline.close))
         listed = " or ".join(map(str, allowed))
         run.check(saw in allowed, f"the peer saw Close {saw}, and the contract has {listed} for that moment")

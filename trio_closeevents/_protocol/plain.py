@@ -1,0 +1,169 @@
+"""The short way: whole, unfragmented, uncompressed data frames, read and written without wsproto.
+
+Most frames of most programs are such. What is read here is exactly what wsproto would have made of it, and whatever
+else comes next, a fragment, a control frame, a broken rule, a text that is not UTF-8, is left where it stands, for the
+long way to judge. A property test holds both ways to each other.
+"""
+
+from __future__ import annotations
+
+import codecs
+from typing import Final, TypeAlias
+
+from .masking import MaskKeys, mask
+
+__all__ = ["BINARY_FRAME", "TEXT_FRAME", "PlainFrames", "PlainPayload", "Sized"]
+
+Sized: TypeAlias = tuple[str | bytes, int]  # a message, and its bytes
+
+TEXT_FRAME: Final = 0x81  # FIN and the opcode, no reserved bit
+BINARY_FRAME: Final = 0x82
+MASKED: Final = 0x80
+make_decoder: Final = codecs.getincrementaldecoder("utf-8")
+
+LONG: Final = 126  # from here on the length stands in two bytes of its own, and with one more in eight
+
+SHORT_HEADS: Final = {first: [bytes((first, size)) for size in range(LONG)] for first in (TEXT_FRAME, BINARY_FRAME)}
+REPEAT: Final = [
+    sum(1 << 32 * word for word in range(words)) for words in range(LONG // 4 + 2)
+]  # times a key of 32 bits
+
+
+class PlainFrames:
+    """Reads the frames of one side, and writes those of the other.
+
+    Args:
+        client: this side is the client, which masks; the server does not.
+    """
+
+    def __init__(self, *, client: bool) -> None:
+        self._keys = MaskKeys() if client else None
+        self.read = read_bare if client else read_masked
+
+    def write(self, first: int, payload: bytes) -> bytes:
+        """Return a whole frame; *first* is its first byte."""
+        size = len(payload)
+        if self._keys is None:
+            return (SHORT_HEADS[first][size] if size < LONG else head(first, size, 0)) + payload
+        key = self._keys.next()
+        return b"".join((head(first, size, MASKED), key, mask(payload, key)))
+
+
+def head(first: int, size: int, mask_bit: int) -> bytes:
+    """Return the first bytes of a frame, up to its mask key."""
+    if size < LONG:
+        return bytes((first, mask_bit | size))
+    if size < 2**16:
+        return bytes((first, mask_bit | LONG)) + size.to_bytes(2, "big")
+    return bytes((first, mask_bit | LONG + 1)) + size.to_bytes(8, "big")
+
+
+def read_masked(data: bytes, at: int, messages: list[Sized], most: int, max_size: int | None) -> int:
+    """Append up to *most* messages of a client that stand in *data* from *at* on; return where the next frame begins.
+
+    Args:
+        data: what was read from the network.
+        at: where a frame begins.
+        messages: what comes out is appended here, each with its bytes.
+        max_size: the most bytes that a message may have; a larger one is left.
+    """
+    end = len(data)
+    from_bytes = int.from_bytes
+    while most and at + 6 <= end:
+        first, size = data[at], data[at + 1] - MASKED
+        if 0 <= size < LONG:
+            start = at + 6
+            after = start + size
+            if after > end:
+                break
+            words = size + 3 >> 2
+            key = from_bytes(data[at + 2 : start], "little") * REPEAT[words]
+            payload = (from_bytes(data[start:after], "little") ^ key).to_bytes(4 * words, "little")[:size]
+        else:
+            start = long_head(data, at, end, 4)
+            after = start + long_size(data, at)
+            if not start or after > end:
+                break
+            payload = bytes(mask(data[start:after], data[start - 4 : start]))
+            size = len(payload)
+        if max_size is not None and size > max_size:
+            break
+        if first == BINARY_FRAME:
+            messages.append((payload, size))
+        elif first == TEXT_FRAME:
+            try:
+                messages.append((str(payload, "utf-8"), size))
+            except UnicodeDecodeError:
+                break
+        else:
+            break
+        at = after
+        most -= 1
+    return at
+
+
+def read_bare(data: bytes, at: int, messages: list[Sized], most: int, max_size: int | None) -> int:
+    """As `read_masked`, of a server, whose frames are not masked."""
+    end = len(data)
+    while most and at + 2 <= end:
+        first, size = data[at], data[at + 1]
+        start = at + 2
+        if size >= LONG:
+            start = long_head(data, at, end, 0)
+            size = long_size(data, at)
+            if not start:
+                break
+        after = start + size
+        if after > end or (max_size is not None and size > max_size):
+            break
+        if first == BINARY_FRAME:
+            messages.append((data[start:after], size))
+        elif first == TEXT_FRAME:
+            try:
+                messages.append((str(data[start:after], "utf-8"), size))
+            except UnicodeDecodeError:
+                break
+        else:
+            break
+        at = after
+        most -= 1
+    return at
+
+
+class PlainPayload:
+    """The payload of one frame that arrives in parts: unmasked, and text checked, as it arrives."""
+
+    def __init__(self, is_text: bool, key: bytes) -> None:
+        self._decoder = make_decoder() if is_text else None
+        self._key = key
+
+    def read(self, part: bytes, *, last: bool) -> str | bytes:
+        """Return what *part* means.
+
+        Raises:
+            UnicodeDecodeError: this is no UTF-8, whatever may follow.
+        """
+        data: bytes | bytearray = part
+        if self._key:
+            data = mask(part, self._key)
+            turned = len(part) % 4
+            self._key = self._key[turned:] + self._key[:turned]
+        return bytes(data) if self._decoder is None else self._decoder.decode(data, last)
+
+
+def long_size(data: bytes, at: int) -> int:
+    """Return the length that stands in bytes of its own."""
+    return int.from_bytes(data[at + 2 : at + (4 if data[at + 1] & 0x7F == LONG else 10)], "big")
+
+
+def long_head(data: bytes, at: int, end: int, key: int) -> int:
+    """Return where the payload of a frame with a long length begins; 0 if its header is wrong, or not all there.
+
+    *key* is the length of the mask key, which has to be there or must not.
+    """
+    short = data[at + 1] - (MASKED if key else 0)
+    width, least = (2, LONG) if short == LONG else (8, 2**16)
+    start = at + 2 + width + key
+    if short not in (LONG, LONG + 1) or start > end or not least <= long_size(data, at) < 2**63:
+        return 0
+    return start
