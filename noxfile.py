@@ -83,12 +83,15 @@ def find_python(version: str) -> str | None:
 
 INTERPRETERS: Final = {version: find_python(version) for version in PYTHONS}
 
-# The newest Python that is installed runs all tests, and measures what they reach. The others, and the lowest versions
-# of what we depend on, leave out what is marked `once`: what takes long, and does not depend on them.
-NEWEST: Final = next((version for version, path in reversed(INTERPRETERS.items()) if path is not None), None)
-ONCE: Final = ("-m", "once")
+# The newest Python that is installed runs all tests, and measures what they reach. The others leave out what is marked
+# `once`: what takes long, and does not depend on them. The lowest of them has the lowest versions of all we depend on.
+INSTALLED: Final = [version for version, path in INTERPRETERS.items() if path is not None]
+NEWEST: Final = INSTALLED[-1] if INSTALLED else None
+LOWEST: Final = INSTALLED[0] if INSTALLED else None
 NOT_AGAIN: Final = ("-m", "not once")
-MEASURED: Final = "tests/testing"  # what is marked there reaches lines that nothing else does; elsewhere it does not
+MEASURED: Final = ("-m", "not once or measured")
+PURE: Final = {"TRIO_CLOSEEVENTS_PURE": "1"}  # without the extension module
+UNMEASURED: Final = ("-m", "once and not measured")
 
 
 def coverage_folder(session: nox.Session) -> Path:
@@ -114,25 +117,43 @@ def typing(session: nox.Session) -> None:
     session.run("pyright", "--warnings", env={"PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"})
 
 
+def lowest_versions(session: nox.Session) -> list[str]:
+    """Return the lowest versions that pyproject.toml allows, of all that a user installs."""
+    metadata = PROJECT["project"]
+    pins: list[str] = []
+    for requirement in [*metadata["dependencies"], *metadata["optional-dependencies"]["cli"]]:
+        bound = re.fullmatch(r"([A-Za-z0-9._-]+)>=([0-9.]+)", requirement)
+        if bound is None:
+            session.error(f"{requirement!r} has no lowest version of the form name>=1.2.3")
+        pins.append("{}=={}".format(*bound.groups()))
+    session.log(f"Lowest versions: {' '.join(pins)}")
+    return pins
+
+
 def tests_on(version: str) -> Callable[[nox.Session], None]:
     """Return the session that runs the tests on Python *version*."""
 
     def tests(session: nox.Session) -> None:
         if INTERPRETERS[version] is None:
             session.skip(f"NOT RUN: Python {version} is not installed")
-        session.install("-e", ".[cli]", *group("test"))
+        lowest = version == LOWEST != NEWEST
+        session.install("-e", ".[cli]", *group("test"), *(lowest_versions(session) if lowest else []))
         pytest = ("-m", "pytest", *SIDE_BY_SIDE)
         if version != NEWEST or session.posargs:
-            session.run("python", *pytest, *(session.posargs or NOT_AGAIN))
+            session.run(
+                "python", *pytest, *(session.posargs or NOT_AGAIN), env={"TRIO_CLOSEEVENTS_PURE": "1"} if lowest else {}
+            )
             return
         shutil.rmtree(coverage_folder(session), ignore_errors=True)
         coverage_folder(session).mkdir(parents=True)
         env = {"COVERAGE_FILE": str(coverage_folder(session) / "data")}
-        session.run("python", "-m", "coverage", "run", *pytest, *NOT_AGAIN, env=env)
-        session.run("python", "-m", "coverage", "run", *pytest, *ONCE, MEASURED, env=env)
-        session.run("python", *pytest, *ONCE, f"--ignore={MEASURED}")
+        session.run("python", "-m", "coverage", "run", *pytest, *MEASURED, env=env)
+        session.run("python", *pytest, *UNMEASURED)
 
-    tests.__doc__ = f"The tests on Python {version}{', with coverage data' if version == NEWEST else ''}."
+    what = "in pure Python, with the lowest versions of all dependencies" if version == LOWEST != NEWEST else ""
+    tests.__doc__ = (
+        f"The tests on Python {version}{', with coverage data' if version == NEWEST else what and ', ' + what}."
+    )
     return tests
 
 
@@ -153,21 +174,11 @@ def coverage(session: nox.Session) -> None:
     session.run("coverage", "report", env=env)
 
 
-@nox.session(python=next((path for path in INTERPRETERS.values() if path is not None), None))
+@nox.session(python=INTERPRETERS[LOWEST] if LOWEST else None, default=LOWEST == NEWEST)
 def lowest(session: nox.Session) -> None:
-    """The tests in pure Python, with the lowest versions that pyproject.toml allows, on the lowest Python installed."""
-    metadata = PROJECT["project"]
-    pins: list[str] = []
-    for requirement in [*metadata["dependencies"], *metadata["optional-dependencies"]["cli"]]:
-        bound = re.fullmatch(r"([A-Za-z0-9._-]+)>=([0-9.]+)", requirement)
-        if bound is None:
-            session.error(f"{requirement!r} has no lowest version of the form name>=1.2.3")
-        pins.append("{}=={}".format(*bound.groups()))
-    session.log(f"Lowest versions: {' '.join(pins)}")
-    session.install("-e", ".[cli]", *group("test"), *pins)
-    session.run(
-        "python", "-m", "pytest", *SIDE_BY_SIDE, *NOT_AGAIN, *session.posargs, env={"TRIO_CLOSEEVENTS_PURE": "1"}
-    )
+    """The tests with the lowest versions that pyproject.toml allows; `tests` does it too, on the lowest Python."""
+    session.install("-e", ".[cli]", *group("test"), *lowest_versions(session))
+    session.run("python", "-m", "pytest", *SIDE_BY_SIDE, *(session.posargs or NOT_AGAIN), env=PURE)
 
 
 @nox.session

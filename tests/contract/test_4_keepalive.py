@@ -18,7 +18,13 @@ from .stage import Outcome, Script, Stage, echo_close, end_transport, event, onl
 
 # Each of these waits; the two versions of TLS are the same to a clock.
 pytestmark = pytest.mark.parametrize(
-    "wire", ["memory", "tcp", pytest.param("tls1.3", marks=pytest.mark.once)], indirect=True
+    "wire",
+    [
+        "memory",
+        pytest.param("tcp", marks=[pytest.mark.once, pytest.mark.measured]),
+        pytest.param("tls1.3", marks=pytest.mark.once),
+    ],
+    indirect=True,
 )
 
 

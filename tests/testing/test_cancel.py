@@ -13,7 +13,7 @@ import trio
 from trio_closeevents import WebSocket
 from trio_closeevents.testing import CLOSE, PING, TEXT, CancelledRun, ScriptedPeer, cancel_at_every_checkpoint
 
-pytestmark = pytest.mark.once
+pytestmark = [pytest.mark.once, pytest.mark.measured]
 
 ROLES: Final = ["client", "server"]
 LIMIT: Final = 0.5

@@ -15,7 +15,7 @@ from trio_closeevents._protocol.session import Session
 from trio_closeevents._writer import Writer
 from trio_closeevents.testing import CLOSE, PING, ScriptedPeer, cancel_at_every_checkpoint, frame, tally
 
-pytestmark = pytest.mark.once
+pytestmark = [pytest.mark.once, pytest.mark.measured]
 
 LIMIT: Final = 0.5
 

@@ -1,0 +1,54 @@
+"""The reader's task: when it keeps its hands off, and when it is there again."""
+
+from __future__ import annotations
+
+import trio
+import trio.testing
+from trio.testing import MockClock
+
+from trio_closeevents import CloseCause
+from trio_closeevents._reader import HANDS_OFF
+from trio_closeevents._turns import turns_of_this_run
+from trio_closeevents.testing import PING, TEXT, open_scripted_pair
+
+
+async def test_reader_goes_on_when_the_program_makes_room(autojump_clock: MockClock) -> None:
+    """With a full inbox it sleeps; one message taken, by the short way, wakes it, and the Ping behind is answered."""
+    async with open_scripted_pair(max_queue=2) as (websocket, peer):
+        texts = [peer.frame(TEXT, b"%d" % number) for number in range(3)]
+        await peer.send(*texts[:2], peer.frame(PING, b"?"), texts[2])
+        await trio.testing.wait_all_tasks_blocked()
+        assert websocket._reader.is_asleep
+        assert websocket._reader.is_ready
+
+        turns_of_this_run().begin()
+        assert await websocket.receive() == "0"
+
+        pong = await peer.receive()
+        assert pong is not None
+        assert pong.payload == b"?"
+        assert [await websocket.receive(), await websocket.receive()] == ["1", "2"]
+        await peer.aclose()
+
+
+async def test_reader_takes_over_soon_after_the_program_has_received(autojump_clock: MockClock) -> None:
+    """A program that has stopped receiving is not waited for: a Ping has its Pong within `HANDS_OFF` or two."""
+    async with open_scripted_pair() as (websocket, peer):
+        await peer.send(peer.frame(TEXT, b"hello"))
+        assert await websocket.receive() == "hello"
+        began = trio.current_time()
+        await peer.send(peer.frame(PING))
+        assert await peer.receive() is not None
+        assert trio.current_time() - began <= 2 * HANDS_OFF
+        await peer.aclose()
+
+
+async def test_end_of_the_input_is_noted_once(autojump_clock: MockClock) -> None:
+    """What comes first counts, and nothing is read behind it."""
+    async with open_scripted_pair() as (websocket, peer):
+        reader = websocket._reader
+        reader.end_input(CloseCause.EOF, None)
+        reader.end_input(CloseCause.RESET, OSError())
+        assert reader._input_end == (CloseCause.EOF, None)
+        assert not reader._take_input()
+        await peer.aclose()
