@@ -393,6 +393,15 @@ def test_request_at_the_limit_is_accepted(cut: Cut) -> None:
     assert handshake.leftover == bytes(MAX_HEAD_SIZE)
 
 
+def test_head_request_past_the_limit_is_refused_without_a_body() -> None:
+    """Too large is seen before the method is judged, and the answer to a HEAD has no body all the same."""
+    handshake = ServerHandshake()
+    with pytest.raises(RequestRefused) as caught:
+        handshake.receive_data(b"HEAD / HTTP/1.1\r\nHost: h\r\nX: " + b"y" * MAX_HEAD_SIZE + b"\r\n\r\n")
+    head, body = as_client_reads(handshake.respond(caught.value.response), "HEAD")
+    assert (head.status_code, body) == (431, b"")
+
+
 @pytest.mark.parametrize("over", [1, 2, 1000, 100_000])
 def test_request_past_the_limit_is_refused(over: int) -> None:
     """One byte more is 431, even if the whole head comes at once, and even if it is not the upgrade's."""

@@ -85,13 +85,14 @@ class ServerHandshake:
         except (h11.RemoteProtocolError, ValueError) as error:  # h11 before 0.15: `int` of too many digits
             status = 431 if getattr(error, "error_status_hint", 400) == 431 else 400  # h11: it would say 501, for one
             raise RequestRefused(status, f"malformed request: {error}") from error
+        if isinstance(event, h11.Request):
+            self._method = event.method  # an answer to HEAD has no body, a refusal neither
         size = len(self._head) - len(self.leftover) if isinstance(event, h11.Request) else len(self._head)
         if size > MAX_HEAD_SIZE:
             raise RequestRefused(431, f"request line and headers are over the limit of {MAX_HEAD_SIZE} bytes")
         if not isinstance(event, h11.Request):
             return None
         del self._head[size:]
-        self._method = event.method
         if event.http_version != b"1.1":
             raise RequestRefused(505, f"HTTP/{event.http_version.decode()} is not supported: use HTTP/1.1")
         if event.method != b"GET":
