@@ -194,8 +194,8 @@ CASES: Final = {
     "peer closes at the same time": Case(send_small, close_at_the_same_time),
 }
 LARGE_CASES: Final = {
-    "read slowly": Case(send_large, read_slowly, stride=53),
-    "never read": Case(send_large, never_read, stride=53, limit=0.05),
+    "read slowly": Case(send_large, read_slowly, stride=97),
+    "never read": Case(send_large, never_read, stride=97, limit=0.05),
 }
 
 
