@@ -56,7 +56,14 @@ def flooded(sock: socket.socket, data: bytes) -> Generator[None]:
             except OSError:
                 return
 
-    thread = threading.Thread(target=write)
+    with running(write, over):
+        yield
+
+
+@contextmanager
+def running(work: Callable[[], None], over: threading.Event) -> Generator[None]:
+    """Let a thread do *work* until the block is over, which it learns by *over*."""
+    thread = threading.Thread(target=work)
     thread.start()
     try:
         yield
@@ -156,10 +163,5 @@ def drained(sock: socket.socket) -> Generator[None]:
             except BlockingIOError:
                 over.wait(0.0005)
 
-    thread = threading.Thread(target=read)
-    thread.start()
-    try:
+    with running(read, over):
         yield
-    finally:
-        over.set()
-        thread.join()

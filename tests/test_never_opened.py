@@ -455,3 +455,17 @@ async def test_never_wanted_while_the_answer_is_awaited() -> None:
 
     assert data.endswith(b"\r\n\r\n")
     assert data.count(b"\r\n\r\n") == 1
+
+
+async def test_ctrl_c_while_dialling_leaves_connect_bare(monkeypatch: pytest.MonkeyPatch) -> None:
+    """trio dials in tasks of its own, and an interrupt in one of them comes out as a group: it is taken out of that."""
+    interrupt = KeyboardInterrupt()
+
+    async def dial(*_: object) -> trio.SocketStream:
+        raise BaseExceptionGroup("an attempt was interrupted", [interrupt])
+
+    monkeypatch.setattr(trio, "open_tcp_stream", dial)
+    with pytest.raises(KeyboardInterrupt) as raised:
+        async with connect("ws://127.0.0.1:1/"):
+            pass
+    assert raised.value is interrupt

@@ -10,6 +10,7 @@ import trio
 from ._connection import WebSocket
 from ._errors import ConnectionClosed
 from ._payload import BytesLike, checked_message
+from ._protocol.plain import Shared
 from ._turns import turns_of_this_run
 
 __all__ = ["broadcast"]
@@ -33,22 +34,19 @@ async def broadcast(connections: Iterable[WebSocket], message: str | BytesLike) 
         TypeError: *message* is neither `str` nor bytes-like. Nothing was sent.
         ValueError: text that UTF-8 cannot carry. Nothing was sent.
     """
-    checked = checked_message(message)
+    shared = Shared(checked_message(message))
     turns = turns_of_this_run()
     await turns.checkpoint()
-    frame: bytes | None = None
     slow: list[WebSocket] = []
     for websocket in list(connections):
         if perf_counter() >= turns.until:
             await turns.checkpoint()
-        if websocket.shares_frames:
-            frame = websocket.frame(checked) if frame is None else frame
-        if not websocket.offer(checked, frame if websocket.shares_frames else None):
+        if not websocket.offer(shared):
             slow.append(websocket)
     if slow:
         async with trio.open_nursery() as nursery:
             for websocket in slow:
-                nursery.start_soon(send_if_open, websocket, checked)
+                nursery.start_soon(send_if_open, websocket, shared.message)
 
 
 async def send_if_open(websocket: WebSocket, message: str | bytes) -> None:

@@ -19,6 +19,7 @@ from ._http import Request, Response
 from ._options import Options, check_limit
 from ._payload import check_choice, checked_control_payload, checked_message, decoded
 from ._protocol.closing import State
+from ._protocol.plain import Shared
 from ._protocol.session import Piece, Session
 from ._status import ReadyState, Stats
 from ._stream import MessageStream
@@ -395,30 +396,16 @@ class WebSocket(trio.abc.Channel[str | bytes]):
         end = f", {self.close_event}" if self.close_event is not None else ""
         return f"<WebSocket {self._role} {self._request.target} {self._short_id} {self.state.name}{end}>"
 
-    # -- for broadcast ---------------------------------------------------------------------------------------------
+    # -- inside --------------------------------------------------------------------------------------------------
 
-    @property
-    def shares_frames(self) -> bool:
-        """The frame of a message is the same as on other connections for which this is true."""
-        return self._session.shares_frames
-
-    def frame(self, message: str | bytes) -> bytes:
-        """Return the frame for a message. Only in OPEN."""
-        return self._session.send_message(message)
-
-    def offer(self, message: str | bytes, frame: bytes | None) -> bool:
-        """Queue *message*, whose *frame* may be given, unless it would have to wait; tell whether it need not be sent.
-
-        That is so too when the connection has ended.
-        """
+    def offer(self, shared: Shared) -> bool:
+        """Queue a message of `broadcast`; tell whether nothing is left to do, because it had room or we have ended."""
         if self._session.state is not State.OPEN:
             return True
         if not self._writer.has_room:
             return False
-        self._writer.put(message, frame)
+        self._writer.put(shared.message, self._session.send_shared(shared))
         return True
-
-    # -- inside --------------------------------------------------------------------------------------------------
 
     def _check_sendable(self) -> None:
         if self._session.state is not State.OPEN:

@@ -138,7 +138,10 @@ class Reader:
         return message
 
     def _take_plain(self, most: int) -> bool:
-        """Put messages that can be read the short way into the inbox; tell whether there were any."""
+        """Put up to *most* messages that can be read the short way into the inbox; tell whether there were any.
+
+        They may go over the inbox's bytes, by no more than was read from the transport anyway.
+        """
         if self._session.state is not State.OPEN:
             return False
         try:

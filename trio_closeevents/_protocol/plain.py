@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 
 from .masking import MaskKeys, mask
 
-__all__ = ["BINARY_FRAME", "TEXT_FRAME", "PlainFrames", "PlainPayload", "Sized"]
+__all__ = ["BINARY_FRAME", "TEXT_FRAME", "PlainFrames", "PlainPayload", "Shared", "Sized"]
 
 Sized: TypeAlias = tuple[str | bytes, int]  # a message, and its bytes
 
@@ -27,6 +27,21 @@ SHORT_HEADS: Final = {first: [bytes((first, size)) for size in range(LONG)] for 
 REPEAT: Final = [
     sum(1 << 32 * word for word in range(words)) for words in range(LONG // 4 + 2)
 ]  # times a key of 32 bits
+
+
+class Shared:
+    """A message for many, and its frame as soon as there is one that fits all of them.
+
+    Attributes:
+        message: what is sent.
+        frame: neither masked nor compressed; `None` before anybody needed it.
+    """
+
+    __slots__ = ("frame", "message")
+
+    def __init__(self, message: str | bytes) -> None:
+        self.message = message
+        self.frame: bytes | None = None
 
 
 class PlainFrames:
@@ -79,15 +94,14 @@ def read_masked(data: bytes, at: int, messages: list[Sized], most: int, max_size
             words = size + 3 >> 2
             key = from_bytes(data[at + 2 : start], "little") * REPEAT[words]
             payload = (from_bytes(data[start:after], "little") ^ key).to_bytes(4 * words, "little")[:size]
+            if max_size is not None and size > max_size:
+                break
         else:
-            start = long_head(data, at, end, 4)
-            after = start + long_size(data, at)
-            if not start or after > end:
+            start, size = long_head(data, at, end, 4), long_size(data, at)
+            after = start + size
+            if not start or after > end or (max_size is not None and size > max_size):
                 break
             payload = bytes(mask(data[start:after], data[start - 4 : start]))
-            size = len(payload)
-        if max_size is not None and size > max_size:
-            break
         if first == BINARY_FRAME:
             messages.append((payload, size))
         elif first == TEXT_FRAME:

@@ -27,7 +27,7 @@ from .assembly import Assembly, Excess, Piece, size_of
 from .closing import Effect, State, Step, transition
 from .deflate import PerMessageDeflate
 from .frames import Header, read_header, skip_short_frames, violation
-from .plain import BINARY_FRAME, TEXT_FRAME, PlainFrames, PlainPayload, Sized
+from .plain import BINARY_FRAME, TEXT_FRAME, PlainFrames, PlainPayload, Shared, Sized
 
 __all__ = ["Excess", "Piece", "Ping", "Pong", "Session", "SessionEvent"]
 
@@ -125,11 +125,6 @@ class Session:
         """This side asked for the end, and came first."""
         return self._cause in ASKED_BY_US
 
-    @property
-    def shares_frames(self) -> bool:
-        """The frame of a message does not depend on the session: it is neither masked nor compressed."""
-        return not self._client and self._deflate is None
-
     def send_message(self, message: str | bytes) -> bytes:
         """Return the frame for a whole message. Only in OPEN."""
         if isinstance(message, str):
@@ -139,6 +134,14 @@ class Session:
         if self._deflate is None:
             return self._frames.write(BINARY_FRAME, message)
         return self._wire.send(BytesMessage(message))
+
+    def send_shared(self, shared: Shared) -> bytes:
+        """Return the frame for a message that others send too: theirs, if it need not be one of our own."""
+        if self._client or self._deflate is not None:
+            return self.send_message(shared.message)
+        if shared.frame is None:
+            shared.frame = self.send_message(shared.message)
+        return shared.frame
 
     def send_fragment(self, piece: str | bytes, *, last: bool) -> bytes:
         """Return the frame for a part of a message. Only in OPEN; the parts of one message follow each other."""
