@@ -142,18 +142,20 @@ class Stage:
 
         over = trio.Event()
         block_over.set(over)
-        with trio.fail_after(60 if self.wire.memory else 15):
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(run_peer)
-                try:
-                    with scope or trio.CancelScope():
-                        async with self.ours(ours, **options) as websocket:
-                            await run_block(websocket)
-                except LEFT_BY as error:
-                    outcome.raised = error
-                outcome.seconds = trio.current_time() - outcome.block_left
-                over.set()
-        await outcome.peer.aclose()
+        try:
+            with trio.fail_after(60 if self.wire.memory else 15):
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(run_peer)
+                    try:
+                        with scope or trio.CancelScope():
+                            async with self.ours(ours, **options) as websocket:
+                                await run_block(websocket)
+                    except LEFT_BY as error:
+                        outcome.raised = error
+                    outcome.seconds = trio.current_time() - outcome.block_left
+                    over.set()
+        finally:  # also where a test failed: a socket left open would fail another one
+            await outcome.peer.aclose()
         return outcome
 
     def took(self, outcome: Outcome, limit: float) -> bool:
