@@ -69,7 +69,7 @@ class Flow:
         self.ends.clear()
         refill = True
         begin = moved = time.perf_counter()
-        while self.received != target:
+        while True:
             now = time.perf_counter()
             if target < 0 and now - begin >= seconds:
                 # One more whole message, so that all of the last echo is still to come.
@@ -77,6 +77,8 @@ class Flow:
                 limit, target = whole * self.sent_size, whole * self.echo_size
                 last = target - self.echo_size
             came = self.read(first_end, last)
+            if self.received == target:
+                break
             in_flight = self.sent - self.received * self.sent_size // self.echo_size
             room = limit - self.sent if target >= 0 else self.window - in_flight
             refill = room > 0 and (refill or target >= 0 or room * 2 >= self.window)
