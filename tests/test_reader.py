@@ -7,7 +7,7 @@ import trio.testing
 from trio.testing import MockClock
 
 from trio_closeevents import CloseCause
-from trio_closeevents._reader import HANDS_OFF
+from trio_closeevents._hands_off import INTERVAL
 from trio_closeevents._turns import turns_of_this_run
 from trio_closeevents.testing import PING, TEXT, open_scripted_pair
 
@@ -18,8 +18,8 @@ async def test_reader_goes_on_when_the_program_makes_room(autojump_clock: MockCl
         texts = [peer.frame(TEXT, b"%d" % number) for number in range(3)]
         await peer.send(*texts[:2], peer.frame(PING, b"?"), texts[2])
         await trio.testing.wait_all_tasks_blocked()
-        assert websocket._reader.is_asleep
-        assert websocket._reader.is_ready
+        assert websocket._reader._is_asleep
+        assert not websocket._reader.is_free
 
         turns_of_this_run().begin()
         assert await websocket.receive() == "0"
@@ -32,14 +32,14 @@ async def test_reader_goes_on_when_the_program_makes_room(autojump_clock: MockCl
 
 
 async def test_reader_takes_over_soon_after_the_program_has_received(autojump_clock: MockClock) -> None:
-    """A program that has stopped receiving is not waited for: a Ping has its Pong within `HANDS_OFF` or two."""
+    """A program that has stopped receiving is not waited for: a Ping has its Pong within `INTERVAL` or two."""
     async with open_scripted_pair() as (websocket, peer):
         await peer.send(peer.frame(TEXT, b"hello"))
         assert await websocket.receive() == "hello"
         began = trio.current_time()
         await peer.send(peer.frame(PING))
         assert await peer.receive() is not None
-        assert trio.current_time() - began <= 2 * HANDS_OFF
+        assert trio.current_time() - began <= 2 * INTERVAL
         await peer.aclose()
 
 

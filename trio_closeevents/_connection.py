@@ -35,6 +35,7 @@ END_OF_ITERATION: Final = frozenset({CloseCode.NORMAL_CLOSURE, CloseCode.GOING_A
 
 logger = logging.getLogger("trio_closeevents")
 protected = trio.lowlevel.enable_ki_protection
+checkpoint_if_cancelled = trio.lowlevel.checkpoint_if_cancelled
 
 
 class WebSocket(trio.abc.Channel[str | bytes]):
@@ -63,6 +64,7 @@ class WebSocket(trio.abc.Channel[str | bytes]):
         self._driver = Driver(session, transport, options, client=client, on_end=self._ended)
         self._reader = self._driver.reader
         self._writer = self._driver.writer
+        self._ready = self._reader.inbox.ready
         self._role = "client" if client else "server"
         self._request = request
         self._response = response
@@ -111,7 +113,7 @@ class WebSocket(trio.abc.Channel[str | bytes]):
                 return
             message = checked_message(value, text)
         if perf_counter() < self._turns.until:
-            await trio.lowlevel.checkpoint_if_cancelled()
+            await checkpoint_if_cancelled()
         else:
             await self._turns.checkpoint()
         if self._session.state is not State.OPEN:
@@ -180,11 +182,13 @@ class WebSocket(trio.abc.Channel[str | bytes]):
         """
         if decode is not None:
             check_choice("decode", decode)
-        elif self._reader.is_ready and perf_counter() < self._turns.until:
-            await trio.lowlevel.checkpoint_if_cancelled()
-            return self._reader.take()
+        elif self._ready and self._reader.is_free and perf_counter() < self._turns.until:
+            await checkpoint_if_cancelled()
+            return self._ready.popleft()
         self._reader.check_whole()
-        message = cast("str | bytes", await self._receive())
+        message = cast("str | bytes | None", await self._reader.receive())
+        if message is None:
+            raise self._closed_error(sending=False) from self._session.error
         if decode is True and isinstance(message, bytes):
             try:
                 return decoded(message)
@@ -195,10 +199,13 @@ class WebSocket(trio.abc.Channel[str | bytes]):
 
     @protected
     async def __anext__(self) -> str | bytes:
-        if self._reader.is_ready and perf_counter() < self._turns.until:
-            await trio.lowlevel.checkpoint_if_cancelled()
-            return self._reader.take()
-        return await super().__anext__()
+        if self._ready and self._reader.is_free and perf_counter() < self._turns.until:
+            await checkpoint_if_cancelled()
+            return self._ready.popleft()
+        try:
+            return await self.receive()
+        except trio.EndOfChannel:
+            raise StopAsyncIteration from None
 
     def receive_stream(self, *, max_size: int | None = None) -> MessageStream:
         """Receive the next message piece by piece, as it arrives: for messages that are larger than memory.

@@ -4,85 +4,102 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Final, cast
 
 from ._protocol.assembly import Piece, size_of
 
 __all__ = ["MANY", "Inbox"]
 
-
-MANY: Final = 256  # messages that are read at once where nothing bounds them
+MANY: Final = 64  # messages that are read at once where nothing bounds them
 
 
 class Inbox:
     """A queue of messages, bounded by number and by bytes; `None` is no bound.
 
     Who puts something in has to look at `is_full` before: a message more is not refused.
+
+    Attributes:
+        ready: the messages that come first, as long as they are whole ones that were read together. Whoever takes one
+            out needs nothing more than that.
     """
 
     def __init__(self, max_messages: int | None, max_bytes: int | None) -> None:
         self._max_messages = max_messages
         self._max_bytes = max_bytes
-        self._messages: deque[tuple[str | bytes | Piece, int]] = deque()  # each with its bytes
-        self._bytes = 0
+        self.ready: deque[str | bytes] = deque()
+        self._wide = 0  # by how many bytes the ready ones were larger than their lengths: text that is not ASCII
+        self._others: deque[tuple[str | bytes | Piece, int]] = deque()  # behind them, each with its bytes
+        self._other_bytes = 0
+
+    def __len__(self) -> int:
+        return len(self.ready) + len(self._others)
 
     def is_full(self, unfinished: int = 0) -> bool:
         """Tell whether a bound is reached, *unfinished* bytes of a message that is not here yet included."""
-        return (self._max_messages is not None and len(self._messages) >= self._max_messages) or (
+        return (self._max_messages is not None and len(self) >= self._max_messages) or (
             self._max_bytes is not None and self._bytes + unfinished >= self._max_bytes
         )
 
     @property
+    def _bytes(self) -> int:
+        """Bytes of all messages; rather too many than too few."""
+        ready = sum(map(len, self.ready)) + self._wide if self.ready else 0
+        return ready + self._other_bytes
+
+    @property
     def room(self) -> int:
         """How many messages more there is room for, as far as their number goes."""
-        return MANY if self._max_messages is None else max(0, self._max_messages - len(self._messages))
+        return MANY if self._max_messages is None else max(0, self._max_messages - len(self))
 
-    def put_all(self, messages: Sequence[tuple[str | bytes, int]]) -> int:
-        """Add messages, each with its bytes; return the bytes of all."""
-        size = sum([size for _, size in messages])
-        self._messages.extend(messages)
-        self._bytes += size
-        return size
+    def make_ready(self, messages: Sequence[str | bytes], size: int) -> None:
+        """Add whole messages of *size* bytes, if nothing is in the inbox."""
+        self.ready.extend(messages)
+        self._wide = size - sum(map(len, messages))
 
     def put(self, message: str | bytes | Piece) -> None:
         """Add a message."""
         size = size_of(message)
-        self._messages.append((message, size))
-        self._bytes += size
+        self._others.append((message, size))
+        self._other_bytes += size
 
     def put_back(self, message: str | bytes | Piece) -> None:
         """Make *message* the oldest again, since the program could not use it."""
-        size = size_of(message)
-        self._messages.appendleft((message, size))
-        self._bytes += size
+        while self.ready:
+            self._put_first(self.ready.pop())
+        self._put_first(message)
 
-    @property
-    def has_message(self) -> bool:
-        """What `take` would return is a whole message."""
-        return bool(self._messages) and not isinstance(self._messages[0][0], Piece)
+    def _put_first(self, message: str | bytes | Piece) -> None:
+        size = size_of(message)
+        self._others.appendleft((message, size))
+        self._other_bytes += size
 
     @property
     def oldest(self) -> str | bytes | Piece | None:
         """What `take` would return."""
-        return self._messages[0][0] if self._messages else None
+        if self.ready:
+            return self.ready[0]
+        return self._others[0][0] if self._others else None
 
     def take_pieces(self) -> Iterator[Piece]:
         """Take what is left of a message of which pieces stand first."""
         last = False
-        while not last and isinstance(piece := self.oldest, Piece):
-            self.take()
+        while not last and isinstance(self.oldest, Piece):
+            piece = cast("Piece", self.take())
             last = piece.last
             yield piece
 
     def take(self) -> str | bytes | Piece | None:
         """Return the oldest message, `None` if there is none."""
-        if not self._messages:
+        if self.ready:
+            return self.ready.popleft()
+        if not self._others:
             return None
-        message, size = self._messages.popleft()
-        self._bytes -= size
+        message, size = self._others.popleft()
+        self._other_bytes -= size
         return message
 
     def clear(self) -> None:
         """Forget all messages."""
-        self._messages.clear()
-        self._bytes = 0
+        self.ready.clear()
+        self._others.clear()
+        self._other_bytes = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
-__all__ = ["Outbox"]
+__all__ = ["SMALL", "Outbox"]
 
 SMALL: Final = 4 * 1024  # frames below this many bytes are put together, so that one system call takes many
 SLICE: Final = 64 * 1024  # large frames go out in slices, so that progress shows while a slow peer reads
@@ -20,16 +20,28 @@ class Outbox:
 
     def __init__(self) -> None:
         self._pieces: deque[tuple[bytes, int]] = deque()  # each with the number of its payload bytes
-        self._small = bytearray()  # behind the pieces
+        self._small: list[bytes] = []  # behind the pieces, to be put together
         self._small_payload = 0
         self._written = 0  # bytes of the first piece that are gone already
         self.size = 0
 
+    def put(self, header: bytes, payload: bytes) -> None:
+        """Queue a whole frame that carries a message; a large *payload* is not copied."""
+        length = len(payload)
+        self.size += len(header) + length
+        if length < SMALL:
+            self._small += (header, payload)
+            self._small_payload += length
+        else:
+            self._small.append(header)
+            self._close_small()
+            self._pieces.append((payload, length))
+
     def append(self, frame: bytes, payload: int = 0) -> None:
-        """Queue a whole frame that carries *payload* bytes of a message."""
+        """Queue a whole frame that carries *payload* bytes of a message, compressed maybe."""
         self.size += len(frame)
         if len(frame) < SMALL:
-            self._small += frame
+            self._small.append(frame)
             self._small_payload += payload
         else:
             self._close_small()
@@ -37,25 +49,33 @@ class Outbox:
 
     def _close_small(self) -> None:
         if self._small:
-            self._pieces.append((bytes(self._small), self._small_payload))
+            self._pieces.append((b"".join(self._small), self._small_payload))
             self._small.clear()
             self._small_payload = 0
 
-    def head(self, most: int = SLICE) -> memoryview:
-        """Return what goes out next, at most *most* bytes. Not when the outbox is empty."""
-        if not self._pieces:
+    def heads(self, most: int) -> list[memoryview]:
+        """Return what goes out next, in one or two parts of together at most *most* bytes. Not of an empty outbox."""
+        if len(self._pieces) < 2:
             self._close_small()
-        return memoryview(self._pieces[0][0])[self._written : self._written + most]
+        first = memoryview(self._pieces[0][0])[self._written : self._written + most]
+        if len(self._pieces) == 1 or len(first) >= SMALL:
+            return [first]
+        return [first, memoryview(self._pieces[1][0])[: most - len(first)]]
+
+    def head(self) -> bytes | memoryview:
+        """Return what goes out next, at most a slice. Not of an empty outbox."""
+        heads = self.heads(SLICE)
+        return heads[0] if len(heads) == 1 else b"".join(heads)
 
     def advance(self, count: int) -> None:
-        """Note that the network has taken *count* bytes of the `head`; nothing if the outbox was cleared meanwhile."""
+        """Note that the network has taken *count* bytes of what was next; nothing if the outbox was cleared."""
         if not self._pieces:
             return
         self.size -= count
         self._written += count
-        if self._written == len(self._pieces[0][0]):
+        while self._pieces and self._written >= (length := len(self._pieces[0][0])):
             self._pieces.popleft()
-            self._written = 0
+            self._written -= length
 
     def clear(self) -> None:
         """Forget what is queued: it can no longer be written."""

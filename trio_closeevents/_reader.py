@@ -6,9 +6,12 @@ not woken for that by every message. It looks now and then whether the program h
 last, keeps its hands off if so, and sleeps for good while somebody waits in `receive`. On any other stream only the
 reader's task reads, and whoever receives asks it to (`_hungry`).
 
+A turn of the loop is cheaper than to sleep and be woken. So a receiver whose peer has answered at once looks a second
+time, after others had their turns, before it waits.
+
 Either way, what was read is looked at when the program asks for a message, or when nobody asks; so an answer to one
 message goes out before what is behind the next ones is looked at. Whole messages that stand one behind the other are
-read together, as many as the inbox may hold: that has no effect which anybody could see. Looking ahead of what the
+read together: that has no effect which anybody could see. Looking ahead of what the
 program has asked for (`digest`) stops where enough waits, and at a message that is too large: the program may want it
 piece by piece.
 """
@@ -16,11 +19,13 @@ piece by piece.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Final, cast
+from time import perf_counter
+from typing import Final
 
 import trio
 
 from ._events import CloseCause
+from ._hands_off import hands_off_of_this_run
 from ._inbox import MANY, Inbox
 from ._keepalive import Keepalive, Pings
 from ._options import Options
@@ -34,7 +39,8 @@ from ._writer import Writer
 __all__ = ["Reader"]
 
 TURNS_TO_READ: Final = 5  # of the loop, until the reader's task has what had arrived on a stream, TLS in between
-HANDS_OFF: Final = 0.02  # seconds that a program which receives is left alone before somebody looks again
+QUICK: Final = 0.0001  # seconds; a peer that has answered sooner is worth looking at again before waiting
+TURNS_TO_ANSWER: Final = 2  # of the loop, for such a peer
 FRAMES_PER_TURN: Final = 100  # that are looked at before others have their turn
 
 
@@ -48,6 +54,7 @@ class Reader:
 
     Attributes:
         inbox: messages that nobody has asked for yet.
+        is_free: the messages in the inbox that are ready may be taken by anyone, with nothing else to do.
     """
 
     def __init__(
@@ -85,8 +92,11 @@ class Reader:
         self._interrupted = False  # there is more to look at, but others had to have their turn
         self._reader_nap = trio.CancelScope()
         self._is_reading = False  # the reader's task waits for the transport
-        self.is_asleep = False  # or sleeps until it is needed
+        self._is_asleep = False  # or sleeps until it is needed
+        self.is_free = True
+        self._is_quick = False  # the peer has answered soon
         self._turns = turns_of_this_run()
+        self._hands_off = hands_off_of_this_run()
         self._input_end: tuple[CloseCause, BaseException | None] | None = None  # comes after what was read
 
     # -- receiving -----------------------------------------------------------------------------------------------
@@ -96,8 +106,12 @@ class Reader:
         if self._receiving:
             raise trio.BusyResourceError("another task is already in receive()")
         self._receiving = True
+        self.is_free = False
         try:
-            await self._turns.checkpoint()
+            if perf_counter() < self._turns.until:
+                await trio.lowlevel.checkpoint_if_cancelled()
+            else:
+                await self._turns.checkpoint()
             while (message := self._next_message()) is None and self._interrupted:
                 await trio.lowlevel.checkpoint()
             if message is not None:
@@ -112,47 +126,42 @@ class Reader:
         finally:
             self._receiving = False
             self._received += 1
-            if self.is_asleep:
+            if self._is_asleep:
                 self.wake()
-
-    @property
-    def is_ready(self) -> bool:
-        """A whole message waits, and nobody is in its way: `take` returns it."""
-        return not (self._receiving or self._streaming or self._half_read) and self.inbox.has_message
-
-    def take(self) -> str | bytes:
-        """Return the message that waits, if `is_ready`."""
-        if self.is_asleep:
-            self.wake()  # there is room in the inbox now
-        return cast("str | bytes", self.inbox.take())
+            self.is_free = True
 
     def _next_message(self) -> str | bytes | Piece | None:
         message = self.inbox.take()
         if message is None:
-            self._take_plain(self.inbox.room + 1)
-            message = self.inbox.take()
-        if message is None:
+            if not self._session.has_data and self._session.state is State.OPEN and self._input_end is None:
+                self._interrupted = False
+                return None
+            messages, size = self._read_together(MANY)
+            if len(messages) == 1:
+                return messages[0]
+            if messages:
+                self.inbox.make_ready(messages, size)
+                return self.inbox.take()
             message = self._pull()
         if isinstance(message, Piece):
             self._half_read = not message.last
         return message
 
-    def _take_plain(self, most: int) -> bool:
-        """Put up to *most* messages that can be read the short way into the inbox; tell whether there were any.
+    def _read_together(self, most: int) -> tuple[list[str | bytes], int]:
+        """Return up to *most* messages that come next and can be read the short way, and their bytes.
 
-        They may go over the inbox's bytes, by no more than was read from the transport anyway.
+        They may be more than the inbox has room for, by no more than was read from the transport anyway.
         """
-        if self._session.state is not State.OPEN:
-            return False
-        try:
-            messages = self._session.next_messages(most)
-        except Exception as error:
-            self._on_bug(error)
-            return False
-        if messages:
-            self.messages_received += len(messages)
-            self.bytes_received += self.inbox.put_all(messages)
-        return bool(messages)
+        if self._session.state is State.OPEN:
+            try:
+                messages, size = self._session.next_messages(most)
+            except Exception as error:
+                self._on_bug(error)
+            else:
+                self.messages_received += len(messages)
+                self.bytes_received += size
+                return messages, size
+        return [], 0
 
     async def _wait_for_input(self) -> None:
         if self._interrupted:
@@ -164,16 +173,36 @@ class Reader:
         else:
             if self._is_reading:
                 self.wake()  # it leaves the socket to us
-            if self._take_input():
+            if self._is_quick:
+                await self._look_again()
+            elif self._take_input():
                 await self._turns.checkpoint()
+                self._turns.number += 1
                 return
-            self._writer.flush()
-            self._waiting = True
-            try:
-                await self._wait_until_readable()
-            finally:
-                self._waiting = False
+            else:
+                await self._wait_on_socket()
         self._turns.begin()
+
+    async def _look_again(self) -> None:
+        """Let others have their turn, and look whether the peer has answered meanwhile."""
+        self._is_quick = False
+        if self._writer.outbox.size:
+            self._writer.flush()
+        for _ in range(TURNS_TO_ANSWER):
+            await trio.lowlevel.checkpoint()
+        self._is_quick = self._take_input()
+
+    async def _wait_on_socket(self) -> None:
+        if self._writer.outbox.size:
+            self._writer.flush()
+        self._waiting = True
+        began = perf_counter()
+        try:
+            await self._transport.wait_input()
+        finally:
+            self._waiting = False
+        self._is_quick = perf_counter() - began < QUICK
+        self._take_input()
 
     async def _let_reader_read(self) -> None:
         self._hungry = True
@@ -268,7 +297,10 @@ class Reader:
             if self._session.looked_at >= turn:
                 self._interrupted = True
                 return
-            if self._take_plain(MANY if everything else self.inbox.room):
+            messages, _ = self._read_together(MANY if everything else self.inbox.room)
+            for whole in messages:
+                self.inbox.put(whole)
+            if messages:
                 continue
             if (message := self._pull(ahead=self._writer.error is None)) is None:
                 return
@@ -357,8 +389,7 @@ class Reader:
         """Read what nobody asks for, until only the transport is left or not even that."""
         while True:
             if self._received != self._seen and not self._hungry and self._session.state is State.OPEN:
-                self._seen = self._received
-                await self._nap(trio.sleep, HANDS_OFF)
+                await self._nap(self._hands_off.wait, self)
                 continue
             if not self._receiving:
                 self.digest()
@@ -368,9 +399,10 @@ class Reader:
             if self._interrupted and not self._receiving:
                 await trio.lowlevel.checkpoint()
             elif not self._may_read():
-                self.is_asleep = True
+                self._is_asleep = True
+                self.is_free = False
                 await self._nap(trio.sleep_forever)
-                self.is_asleep = False
+                self._is_asleep = False
             elif self._take_input():
                 if self._hungry:
                     self._hungry = False
@@ -386,19 +418,26 @@ class Reader:
             return False
         return not self._is_paused()
 
-    async def _nap(self, wait: Callable[..., Awaitable[object]], *args: float) -> None:
+    async def _nap(self, wait: Callable[..., Awaitable[object]], *args: object) -> None:
         with trio.CancelScope() as self._reader_nap:
             await wait(*args)
 
     def take_over(self) -> None:
         """Let the reader read at once: the program waits for something that is no message."""
-        self._seen = self._received
+        self.was_used()
         self.wake()
 
     def wake(self) -> None:
         """Let the reader look at what has changed."""
-        self.is_asleep = self._is_reading = False
+        self._is_asleep = self._is_reading = False
+        self.is_free = not self._receiving
         self._reader_nap.cancel()
+
+    def was_used(self) -> bool:
+        """Tell whether the program has received something since this was asked last."""
+        was_used = self._received != self._seen
+        self._seen = self._received
+        return was_used
 
     def _may_finish(self) -> bool:
         """Only the transport is left. A server ends TCP first, a client waits for it (RFC 6455 §7.1.1)."""

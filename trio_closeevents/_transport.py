@@ -56,6 +56,10 @@ class Transport(Protocol):
         """Let `wait_input` return, although nothing may have arrived."""
         ...
 
+    def try_send(self, data: bytes) -> int:
+        """Hand over what the network takes at once of *data*; tell how much. One of `LOST` if it broke."""
+        ...
+
     def write_nowait(self, outbox: Outbox) -> None:
         """Hand over what the network takes at once. One of `LOST` if it broke."""
         ...
@@ -108,8 +112,7 @@ class SocketTransport(Transport):
         try:
             await trio.lowlevel.wait_readable(self._socket)
         except trio.ClosedResourceError:
-            if self._is_closed:
-                raise
+            return  # interrupted, or closed, which `take` will tell
 
     def interrupt(self) -> None:
         trio.lowlevel.notify_closing(self._socket)  # which closes nothing, and wakes who waits
@@ -126,10 +129,17 @@ class SocketTransport(Transport):
         self._chunk = MUCH if len(data) == self._chunk else CHUNK
         return data
 
+    def try_send(self, data: bytes) -> int:
+        try:
+            return self._socket.send(data)
+        except (BlockingIOError, InterruptedError):
+            return 0
+
     def write_nowait(self, outbox: Outbox) -> None:
         try:
             while outbox.size:
-                outbox.advance(self._socket.send(outbox.head(MUCH)))
+                heads = outbox.heads(MUCH)
+                outbox.advance(self._socket.send(heads[0]) if len(heads) == 1 else self._socket.sendmsg(heads))
         except (BlockingIOError, InterruptedError):
             pass
 
@@ -195,8 +205,12 @@ class StreamTransport(Transport):
         arrived, self._arrived = self._arrived, None
         return arrived
 
-    def write_nowait(self, outbox: Outbox) -> None:
+    def try_send(self, data: bytes) -> int:
         """Nothing: a stream is only written to by awaiting."""
+        return 0
+
+    def write_nowait(self, outbox: Outbox) -> None:
+        """Nothing, for the same reason."""
 
     async def write(self, outbox: Outbox) -> None:
         data = outbox.head()

@@ -13,7 +13,7 @@ from typing import Final
 
 import trio
 
-from ._outbox import Outbox
+from ._outbox import SMALL, Outbox
 from ._protocol.assembly import size_of
 from ._protocol.closing import State
 from ._protocol.session import Session
@@ -88,24 +88,45 @@ class Writer:
         """Note whether anything but a crowd is in the way of a message."""
         self._is_hindered = self._in_message is not None or self.error is not None or bool(self._before_queue)
 
-    def put(self, message: str | bytes, frame: bytes | None = None) -> bool:
+    def put(self, message: str | bytes, frame: tuple[bytes, bytes] | None = None) -> bool:
         """Queue a whole message, which `has_room`; tell whether there is room behind it, else `wait_for_room`.
 
         *frame*: that of the message, if it is known already.
         """
-        payload = len(message) if isinstance(message, bytes) or message.isascii() else len(message.encode())
-        outbox = self.outbox
-        outbox.append(self._session.send_message(message) if frame is None else frame, payload)
+        header, payload = self._session.send_message(message) if frame is None else frame
+        size = len(payload) or size_of(message)
         self.messages_sent += 1
-        self.bytes_sent += payload
-        if outbox.size > HIGH_WATER:
+        self.bytes_sent += size
+        outbox = self.outbox
+        at_once = self._flushed_in != self._turns.number and not outbox.size and self._transport.any_task
+        if at_once:  # the first of a turn; what follows it goes together
+            self._flushed_in = self._turns.number
+            if size < SMALL:
+                return self._send_at_once(header + payload, size)
+        if payload:
+            outbox.put(header, payload)
+        else:
+            outbox.append(header, size)
+        if at_once or outbox.size > HIGH_WATER:
             self.flush()
-        elif self._flushed_in != self._turns.number and self._transport.any_task:
-            self._flushed_in = self._turns.number  # the first of a turn goes at once, what follows it together
-            self.flush()
-        elif not self._is_awake:
+            return outbox.size <= HIGH_WATER and self.error is None
+        if not self._is_awake:
             self._wake()
-        return outbox.size <= HIGH_WATER and self.error is None
+        return True
+
+    def _send_at_once(self, frame: bytes, payload: int) -> bool:
+        """Hand over a small frame, past the empty outbox."""
+        try:
+            sent = self._transport.try_send(frame)
+        except LOST as error:
+            self._stop(error)
+            return False
+        if sent < len(frame):
+            self.outbox.append(frame, payload)
+            self.outbox.heads(sent)
+            self.outbox.advance(sent)
+            self._wake()
+        return True
 
     async def wait_for_room(self) -> bool:
         """Wait until there is room behind what was queued; tell whether the connection still stands."""
@@ -238,8 +259,12 @@ class Writer:
         if self._owed_pong is not None and self._is_open and self.error is None:
             payload, self._owed_pong = self._owed_pong, None
             self.send_control(self._session.send_pong(payload))
-        self._behind_queue.unpark_all()
-        self._admit_senders()
+        if self._behind_queue:
+            self._behind_queue.unpark_all()
+        if self._before_queue:
+            self._admit_senders()
+        if self._is_open:
+            return
         if not self.outbox.size and self.error is None and self._session.state in WRITING_CLOSE:
             self._session.close_written()
             self._on_close_written()

@@ -20,7 +20,7 @@ from trio_closeevents import (
     RemoteClosed,
     WebSocket,
 )
-from trio_closeevents._reader import HANDS_OFF
+from trio_closeevents._hands_off import INTERVAL
 from trio_closeevents.testing import Fault, FaultyStream, WebSocketPair, assert_ended, open_websocket_pair
 
 BREAKS: Final = ["eof", "reset", "stall", "lose"]
@@ -48,7 +48,7 @@ async def test_pair_carries_messages_both_ways(autojump_clock: MockClock) -> Non
         await client.send("to the server")
         await server.send(b"to the client")
         assert (await server.receive(), await client.receive()) == ("to the server", b"to the client")
-        assert max(await client.ping(), await server.ping()) <= HANDS_OFF
+        assert max(await client.ping(), await server.ping()) <= INTERVAL
         assert (repr(client)[:18], repr(server)[:18]) == ("<WebSocket client ", "<WebSocket server ")
         assert (client.local_address, server.remote_address, client.subprotocol) == (None, None, None)
 

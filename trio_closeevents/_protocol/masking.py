@@ -21,7 +21,7 @@ PURE: Final = "TRIO_CLOSEEVENTS_PURE"  # set in the environment: do not use the 
 KEYS_AT_ONCE: Final = 1024  # 4-byte keys that one call of the system makes
 
 
-def mask_in_python(data: bytes | bytearray | memoryview, key: bytes) -> bytes | bytearray:
+def mask_in_python(data: bytes | bytearray | memoryview, key: bytes) -> bytes:
     """Return *data* XORed with *key*, which is 4 bytes, over and over."""
     size = len(data)
     if size <= SHORT:
@@ -30,10 +30,10 @@ def mask_in_python(data: bytes | bytearray | memoryview, key: bytes) -> bytes | 
     masked = bytearray(data)
     for offset in range(4):
         masked[offset::4] = masked[offset::4].translate(XOR[key[offset]])
-    return masked
+    return bytes(masked)
 
 
-Mask: TypeAlias = Callable[[bytes | bytearray | memoryview, bytes], bytes | bytearray]
+Mask: TypeAlias = Callable[[bytes | bytearray | memoryview, bytes], bytes]
 
 
 def find_mask() -> Mask:

@@ -8,13 +8,14 @@ long way to judge. A property test holds both ways to each other.
 from __future__ import annotations
 
 import codecs
+import sys
+from collections.abc import Callable
+from struct import Struct
 from typing import Final, TypeAlias
 
 from .masking import MaskKeys, mask
 
-__all__ = ["BINARY_FRAME", "TEXT_FRAME", "PlainFrames", "PlainPayload", "Shared", "Sized"]
-
-Sized: TypeAlias = tuple[str | bytes, int]  # a message, and its bytes
+__all__ = ["BINARY_FRAME", "TEXT_FRAME", "PlainFrames", "PlainPayload", "Shared"]
 
 TEXT_FRAME: Final = 0x81  # FIN and the opcode, no reserved bit
 BINARY_FRAME: Final = 0x82
@@ -24,9 +25,22 @@ make_decoder: Final = codecs.getincrementaldecoder("utf-8")
 LONG: Final = 126  # from here on the length stands in two bytes of its own, and with one more in eight
 
 SHORT_HEADS: Final = {first: [bytes((first, size)) for size in range(LONG)] for first in (TEXT_FRAME, BINARY_FRAME)}
-REPEAT: Final = [
-    sum(1 << 32 * word for word in range(words)) for words in range(LONG // 4 + 2)
-]  # times a key of 32 bits
+
+# By the second byte of a masked frame with a short length: the bytes of the frame, what takes it apart into its first
+# byte, its key and its payload, and how the key becomes as long as the payload, as an integer: times, then shifted.
+Short: TypeAlias = tuple[int, Callable[[bytes, int], tuple[int, int, bytes]], int, int, int]
+NOT_SHORT: Final[Short] = (sys.maxsize, lambda _data, _at: (0, 0, b""), 0, 0, 0)  # as much never comes
+MASKED_SHORT: Final[list[Short]] = [NOT_SHORT] * 256
+for _size in range(LONG):
+    _words = (_size + 3) // 4
+    _repeat = sum(1 << 32 * word for word in range(_words))
+    MASKED_SHORT[MASKED | _size] = (
+        6 + _size,
+        Struct(f">BxI{_size}s").unpack_from,
+        _repeat,
+        8 * (4 * _words - _size),
+        _size,
+    )
 
 
 class Shared:
@@ -34,14 +48,14 @@ class Shared:
 
     Attributes:
         message: what is sent.
-        frame: neither masked nor compressed; `None` before anybody needed it.
+        frame: its two parts, neither masked nor compressed; `None` before anybody needed it.
     """
 
     __slots__ = ("frame", "message")
 
     def __init__(self, message: str | bytes) -> None:
         self.message = message
-        self.frame: bytes | None = None
+        self.frame: tuple[bytes, bytes] | None = None
 
 
 class PlainFrames:
@@ -55,13 +69,13 @@ class PlainFrames:
         self._keys = MaskKeys() if client else None
         self.read = read_bare if client else read_masked
 
-    def write(self, first: int, payload: bytes) -> bytes:
-        """Return a whole frame; *first* is its first byte."""
+    def write(self, first: int, payload: bytes) -> tuple[bytes, bytes]:
+        """Return a whole frame in two parts: its header, and its payload as it travels; *first* is its first byte."""
         size = len(payload)
         if self._keys is None:
-            return (SHORT_HEADS[first][size] if size < LONG else head(first, size, 0)) + payload
+            return SHORT_HEADS[first][size] if size < LONG else head(first, size, 0), payload
         key = self._keys.next()
-        return b"".join((head(first, size, MASKED), key, mask(payload, key)))
+        return head(first, size, MASKED) + key, mask(payload, key)
 
 
 def head(first: int, size: int, mask_bit: int) -> bytes:
@@ -73,75 +87,92 @@ def head(first: int, size: int, mask_bit: int) -> bytes:
     return bytes((first, mask_bit | LONG + 1)) + size.to_bytes(8, "big")
 
 
-def read_masked(data: bytes, at: int, messages: list[Sized], most: int, max_size: int | None) -> int:
-    """Append up to *most* messages of a client that stand in *data* from *at* on; return where the next frame begins.
+def read_masked(data: bytes, at: int, messages: list[str | bytes], most: int, max_size: int | None) -> tuple[int, int]:
+    """Append up to *most* messages of a client that stand in *data* from *at* on.
 
     Args:
         data: what was read from the network.
         at: where a frame begins.
-        messages: what comes out is appended here, each with its bytes.
-        max_size: the most bytes that a message may have; a larger one is left.
+        messages: empty; what comes out is appended here.
+        max_size: the most bytes that a message may have; a larger one is left, and a limit below all that have a short
+            length leaves everything.
+
+    Returns:
+        Where the next frame begins, and the bytes of the messages.
     """
-    end = len(data)
-    from_bytes = int.from_bytes
-    while most and at + 6 <= end:
-        first, size = data[at], data[at + 1] - MASKED
-        if 0 <= size < LONG:
-            start = at + 6
-            after = start + size
-            if after > end:
+    begin, end = at, len(data)
+    more_header = 0  # than 6 bytes each
+    from_bytes, append = int.from_bytes, messages.append
+    if max_size is not None and max_size < LONG:
+        most = 0
+    try:
+        for _ in range(most):
+            length, take_apart, repeat, shift, size = MASKED_SHORT[data[at + 1]]
+            after = at + length
+            if after <= end:
+                first, key, masked = take_apart(data, at)
+                payload = (from_bytes(masked) ^ key * repeat >> shift).to_bytes(size)
+                if first == BINARY_FRAME:
+                    append(payload)
+                elif first == TEXT_FRAME:
+                    append(str(payload, "utf-8"))
+                else:
+                    break
+            else:
+                start, size = long_head(data, at, end, 4), long_size(data, at)
+                after = start + size
+                if not start or after > end or (max_size is not None and size > max_size):
+                    break
+                message = message_of(data[at], memoryview(data)[start:after], data[start - 4 : start])
+                if message is None:
+                    break
+                append(message)
+                more_header += start - at - 6
+            at = after
+            if at == end:
                 break
-            words = size + 3 >> 2
-            key = from_bytes(data[at + 2 : start], "little") * REPEAT[words]
-            payload = (from_bytes(data[start:after], "little") ^ key).to_bytes(4 * words, "little")[:size]
-            if max_size is not None and size > max_size:
-                break
-        else:
-            start, size = long_head(data, at, end, 4), long_size(data, at)
-            after = start + size
-            if not start or after > end or (max_size is not None and size > max_size):
-                break
-            payload = bytes(mask(data[start:after], data[start - 4 : start]))
-        if first == BINARY_FRAME:
-            messages.append((payload, size))
-        elif first == TEXT_FRAME:
-            try:
-                messages.append((str(payload, "utf-8"), size))
-            except UnicodeDecodeError:
-                break
-        else:
-            break
-        at = after
-        most -= 1
-    return at
+    except (IndexError, UnicodeDecodeError):
+        pass  # there are no two bytes more, or what comes next is for the long way to judge
+    return at, at - begin - more_header - 6 * len(messages)
 
 
-def read_bare(data: bytes, at: int, messages: list[Sized], most: int, max_size: int | None) -> int:
+def message_of(first: int, masked: memoryview, key: bytes) -> str | bytes | None:
+    """Return the message of a whole frame; `None` if it is something else."""
+    if first not in (BINARY_FRAME, TEXT_FRAME):
+        return None
+    payload = mask(masked, key)
+    return payload if first == BINARY_FRAME else str(payload, "utf-8")
+
+
+def read_bare(data: bytes, at: int, messages: list[str | bytes], most: int, max_size: int | None) -> tuple[int, int]:
     """As `read_masked`, of a server, whose frames are not masked."""
     end = len(data)
-    while most and at + 2 <= end:
-        first, size = data[at], data[at + 1]
-        start = at + 2
-        if size >= LONG:
-            start = long_head(data, at, end, 0)
-            size = long_size(data, at)
-            if not start:
+    payload = 0
+    try:
+        for _ in range(most):
+            size = data[at + 1]
+            start = at + 2
+            if size >= LONG:
+                start, size = long_head(data, at, end, 0), long_size(data, at)
+                if not start:
+                    break
+            after = start + size
+            if after > end or (max_size is not None and size > max_size):
                 break
-        after = start + size
-        if after > end or (max_size is not None and size > max_size):
-            break
-        if first == BINARY_FRAME:
-            messages.append((data[start:after], size))
-        elif first == TEXT_FRAME:
-            try:
-                messages.append((str(data[start:after], "utf-8"), size))
-            except UnicodeDecodeError:
+            first = data[at]
+            if first == BINARY_FRAME:
+                messages.append(data[start:after])
+            elif first == TEXT_FRAME:
+                messages.append(str(data[start:after], "utf-8"))
+            else:
                 break
-        else:
-            break
-        at = after
-        most -= 1
-    return at
+            payload += size
+            at = after
+            if at == end:
+                break
+    except (IndexError, UnicodeDecodeError):
+        pass  # as above
+    return at, payload
 
 
 class PlainPayload:
@@ -157,12 +188,12 @@ class PlainPayload:
         Raises:
             UnicodeDecodeError: this is no UTF-8, whatever may follow.
         """
-        data: bytes | bytearray = part
+        data = part
         if self._key:
             data = mask(part, self._key)
             turned = len(part) % 4
             self._key = self._key[turned:] + self._key[:turned]
-        return bytes(data) if self._decoder is None else self._decoder.decode(data, last)
+        return data if self._decoder is None else self._decoder.decode(data, last)
 
 
 def long_size(data: bytes, at: int) -> int:

@@ -27,7 +27,7 @@ from .assembly import Assembly, Excess, Piece, size_of
 from .closing import Effect, State, Step, transition
 from .deflate import PerMessageDeflate
 from .frames import Header, read_header, skip_short_frames, violation
-from .plain import BINARY_FRAME, TEXT_FRAME, PlainFrames, PlainPayload, Shared, Sized
+from .plain import BINARY_FRAME, TEXT_FRAME, PlainFrames, PlainPayload, Shared
 
 __all__ = ["Excess", "Piece", "Ping", "Pong", "Session", "SessionEvent"]
 
@@ -116,6 +116,11 @@ class Session:
         return len(self._data) - self._at
 
     @property
+    def has_data(self) -> bool:
+        """There may be something to look at."""
+        return bool(self._data) or self._message.streaming
+
+    @property
     def cause(self) -> CloseCause | None:
         """What came first and ended the connection; `None` as long as nothing did."""
         return self._cause
@@ -125,17 +130,19 @@ class Session:
         """This side asked for the end, and came first."""
         return self._cause in ASKED_BY_US
 
-    def send_message(self, message: str | bytes) -> bytes:
-        """Return the frame for a whole message. Only in OPEN."""
-        if isinstance(message, str):
-            if self._deflate is None:
-                return self._frames.write(TEXT_FRAME, message.encode())
-            return self._wire.send(TextMessage(message))
-        if self._deflate is None:
-            return self._frames.write(BINARY_FRAME, message)
-        return self._wire.send(BytesMessage(message))
+    def send_message(self, message: str | bytes) -> tuple[bytes, bytes]:
+        """Return the frame for a whole message, in two parts: the second is its payload, unless it is compressed.
 
-    def send_shared(self, shared: Shared) -> bytes:
+        Only in OPEN.
+        """
+        if self._deflate is not None:
+            event = TextMessage(message) if isinstance(message, str) else BytesMessage(message)
+            return self._wire.send(event), b""
+        if isinstance(message, str):
+            return self._frames.write(TEXT_FRAME, message.encode())
+        return self._frames.write(BINARY_FRAME, message)
+
+    def send_shared(self, shared: Shared) -> tuple[bytes, bytes]:
         """Return the frame for a message that others send too: theirs, if it need not be one of our own."""
         if self._client or self._deflate is not None:
             return self.send_message(shared.message)
@@ -209,18 +216,18 @@ class Session:
             self.error = error
         self._take(Step.LOSE_TRANSPORT, cause)
 
-    def next_messages(self, most: int) -> list[Sized]:
-        """Return up to *most* messages that come next, each with its bytes, as far as the short way can read them.
+    def next_messages(self, most: int) -> tuple[list[str | bytes], int]:
+        """Return up to *most* messages that come next, as far as the short way can read them, and the bytes of all.
 
         Only those that `next_event` would return next, one after the other. Only in OPEN.
         """
-        if self._header is not None or self._in_message or self._message.under_way:
-            return []
-        messages: list[Sized] = []
-        self._at = self._frames.read(self._data, self._at, messages, most, self._max_message_size)
+        messages: list[str | bytes] = []
+        if self._header is not None or self._in_message or self._message.streaming or self._message.discarding:
+            return messages, 0
+        self._at, size = self._frames.read(self._data, self._at, messages, most, self._max_message_size)
         self.looked_at += len(messages)
         self._forget_read()
-        return messages
+        return messages, size
 
     def _forget_read(self) -> None:
         """Keep no data that was looked at."""
