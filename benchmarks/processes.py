@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import select
 import subprocess
 import sys
@@ -21,7 +22,15 @@ __all__ = ["Failed", "Server", "make_certificate", "measure"]
 
 ROOT: Final = Path(__file__).parents[1]
 START_LIMIT: Final = 20.0  # seconds until a server has told its port
+MEASURED_CORE: Final = 0  # what is measured has a core of its own
+LOAD_CORE: Final = 1
 IMPORT: Final = "import time; begin = time.perf_counter(); import {}; print(time.perf_counter() - begin)"
+
+
+def on_core(core: int) -> list[str]:
+    """Return what to put in front of a command that shall run on one core only, the *core*th that there is."""
+    cores = sorted(os.sched_getaffinity(0))
+    return ["taskset", "--cpu-list", str(cores[core % len(cores)])]
 
 
 class Failed(Exception):
@@ -40,13 +49,19 @@ class Server:
         port: where it listens.
     """
 
-    def __init__(self, module: str, *arguments: str) -> None:
+    def __init__(self, module: str, *arguments: str, core: int = MEASURED_CORE) -> None:
         self.command = [sys.executable, "-m", f"benchmarks.{module}", *arguments]
+        self.core = core
 
     def __enter__(self) -> Self:
         self.errors: IO[str] = tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen(
-            self.command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.errors, text=True
+            [*on_core(self.core), *self.command],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=self.errors,
+            text=True,
         )
         assert self.process.stdout is not None
         ready, _, _ = select.select([self.process.stdout], [], [], START_LIMIT)
@@ -88,11 +103,16 @@ def make_certificate(folder: Path) -> Path:
     return path
 
 
-def run(command: list[str], limit: float) -> str:
+def run(command: list[str], limit: float, *, core: int = LOAD_CORE) -> str:
     """Run a process to its end and return what it printed."""
     try:
         done = subprocess.run(
-            command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=limit
+            [*on_core(core), *command],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=limit,
         )
     except subprocess.TimeoutExpired:
         raise Failed(f"not done after {limit:.0f} s") from None
@@ -115,13 +135,15 @@ def measure(
     limit = 30 + 10 * seconds
     if work.role == "import":
         what = "trio_closeevents" if name == OURS else name
-        return {"value": float(run([sys.executable, "-c", IMPORT.format(what)], limit))}
+        return {"value": float(run([sys.executable, "-c", IMPORT.format(what)], limit, core=MEASURED_CORE))}
     library = LIBRARIES[name]
     options: dict[str, Any] = dict(work.job)
     if work.role == "client":
-        with Server("neutral", str(options["size"]), *(["--text"] if text else [])) as server:
+        size = str(options["size"])
+        with Server("neutral", size, *(["--text"] if text else []), core=LOAD_CORE) as server:
             given = json.dumps({"port": server.port, "seconds": seconds, "text": text, **options})
-            reply: Reply = json.loads(run([sys.executable, "-m", f"benchmarks.clients.{library.module}", given], limit))
+            command = [sys.executable, "-m", f"benchmarks.clients.{library.module}", given]
+            reply: Reply = json.loads(run(command, limit, core=MEASURED_CORE))
             return reply
     arguments = ["--certificate", str(certificate)] if options.get("tls") else []
     arguments += ["--broadcast"] if options["kind"] == "broadcast" else []
