@@ -105,9 +105,9 @@ def test_message_is_never_copied() -> None:
     """A large payload goes out behind its header, in one call and as it is; a small one is put together with others."""
     outbox = Outbox()
     payload = b"x" * SLICE
-    outbox.put(b"\x81\x01", b"a")
-    outbox.put(b"\x82\x7f12345678", payload)
-    outbox.put(b"\x81\x01", b"b")
+    outbox.put(b"\x81\x01", b"a", 1)
+    outbox.put(b"\x82\x7f12345678", payload, SLICE)
+    outbox.put(b"\x81\x01", b"b", 1)
 
     first, second = outbox.heads(SLICE)
     assert bytes(first) == b"\x81\x01a\x82\x7f12345678"

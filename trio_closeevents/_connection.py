@@ -34,6 +34,7 @@ __all__ = ["WebSocket"]
 END_OF_ITERATION: Final = frozenset({CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY, CloseCode.NO_STATUS_RCVD})
 
 logger = logging.getLogger("trio_closeevents")
+OPEN: Final = State.OPEN  # members of an enum are slow to look up
 protected = trio.lowlevel.enable_ki_protection
 checkpoint_if_cancelled = trio.lowlevel.checkpoint_if_cancelled
 
@@ -102,9 +103,9 @@ class WebSocket(trio.abc.Channel[str | bytes]):
             LocallyClosed: this side has closed, or left the block.
             ConnectionBroken: the connection ended otherwise, or the peer is closing it.
         """
-        kind = type(value)
-        if text is None and (kind is bytes or (kind is str and cast("str", value).isascii())):
-            message = cast("str | bytes", value)  # there is nothing to check
+        message: str | bytes
+        if text is None and (type(value) is bytes or (type(value) is str and value.isascii())):
+            message = value  # there is nothing to check
         else:
             if text is not None:
                 check_choice("text", text)
@@ -116,13 +117,13 @@ class WebSocket(trio.abc.Channel[str | bytes]):
             await checkpoint_if_cancelled()
         else:
             await self._turns.checkpoint()
-        if self._session.state is not State.OPEN:
+        if self._session.state is not OPEN:
             raise self._closed_error(sending=True) from self._session.error
         writer = self._writer
-        if writer.has_room:
-            stands = writer.put(message) or await writer.wait_for_room()
-        else:
+        if writer.is_hindered:
             stands = await writer.send(message)
+        else:
+            stands = writer.put(message) or await writer.wait_for_room()
         if not stands:
             raise self._closed_error(sending=True) from self._session.error
 
@@ -409,7 +410,7 @@ class WebSocket(trio.abc.Channel[str | bytes]):
         """Queue a message of `broadcast`; tell whether nothing is left to do, because it had room or we have ended."""
         if self._session.state is not State.OPEN:
             return True
-        if not self._writer.has_room:
+        if self._writer.is_hindered:
             return False
         self._writer.put(shared.message, self._session.send_shared(shared))
         return True

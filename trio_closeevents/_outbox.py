@@ -25,27 +25,25 @@ class Outbox:
         self._written = 0  # bytes of the first piece that are gone already
         self.size = 0
 
-    def put(self, header: bytes, payload: bytes) -> None:
-        """Queue a whole frame that carries a message; a large *payload* is not copied."""
-        length = len(payload)
-        self.size += len(header) + length
-        if length < SMALL:
+    def put(self, header: bytes, payload: bytes, length: int) -> int:
+        """Queue a whole frame that carries a message of *length* bytes; return how much is queued now.
+
+        The frame is both parts together; a large *payload* is not copied.
+        """
+        self.size = size = self.size + len(header) + len(payload)
+        if len(payload) < SMALL:
             self._small += (header, payload)
             self._small_payload += length
         else:
-            self._small.append(header)
+            if header:
+                self._small.append(header)
             self._close_small()
             self._pieces.append((payload, length))
+        return size
 
     def append(self, frame: bytes, payload: int = 0) -> None:
-        """Queue a whole frame that carries *payload* bytes of a message, compressed maybe."""
-        self.size += len(frame)
-        if len(frame) < SMALL:
-            self._small.append(frame)
-            self._small_payload += payload
-        else:
-            self._close_small()
-            self._pieces.append((frame, payload))
+        """Queue a whole frame, which may carry *payload* bytes of a message."""
+        self.put(b"", frame, payload)
 
     def _close_small(self) -> None:
         if self._small:

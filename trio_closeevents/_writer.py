@@ -16,6 +16,7 @@ import trio
 from ._outbox import SMALL, Outbox
 from ._protocol.assembly import size_of
 from ._protocol.closing import State
+from ._protocol.plain import Frame
 from ._protocol.session import Session
 from ._transport import LOST, Transport, os_error
 from ._turns import turns_of_this_run
@@ -38,6 +39,7 @@ class Writer:
     Attributes:
         outbox: the frames that wait.
         error: what broke writing; `None` as long as nothing did.
+        is_hindered: a message has to wait: for room, for others that wait, or for a message that is under way.
     """
 
     def __init__(
@@ -64,7 +66,7 @@ class Writer:
         self._idle = trio.lowlevel.ParkingLot()  # the task, as long as nothing is queued
         self._is_awake = True  # it looks at the queue before it parks again
         self._before_queue = trio.lowlevel.ParkingLot()  # senders whose message is not queued yet
-        self._is_hindered = False  # by anything but a crowd
+        self.is_hindered = False
         self._is_admitting = False  # the first of them is on its way, and wakes the next: so they keep their order
         self._behind_queue = trio.lowlevel.ParkingLot()  # senders that wait for their message to leave
         self._in_message: trio.lowlevel.Task | None = None  # whose message is under way, which no other may interrupt
@@ -79,50 +81,44 @@ class Writer:
     def _is_open(self) -> bool:
         return self._session.state is State.OPEN
 
-    @property
-    def has_room(self) -> bool:
-        """A message need not wait for others: `put` may take it. Only in OPEN."""
-        return not self._is_hindered and self.outbox.size <= HIGH_WATER
-
     def _note_hindrance(self) -> None:
-        """Note whether anything but a crowd is in the way of a message."""
-        self._is_hindered = self._in_message is not None or self.error is not None or bool(self._before_queue)
+        """Note whether anything is in the way of a message."""
+        self.is_hindered = (
+            self._is_crowded or self._in_message is not None or self.error is not None or bool(self._before_queue)
+        )
 
-    def put(self, message: str | bytes, frame: tuple[bytes, bytes] | None = None) -> bool:
-        """Queue a whole message, which `has_room`; tell whether there is room behind it, else `wait_for_room`.
+    def put(self, message: str | bytes, frame: Frame | None = None) -> bool:
+        """Queue a whole message; tell whether there is room behind it, else `wait_for_room`.
 
-        *frame*: that of the message, if it is known already.
+        Only in OPEN, and if nothing `is_hindered`. *frame*: that of the message, if it is known already.
         """
-        header, payload = self._session.send_message(message) if frame is None else frame
-        size = len(payload) or size_of(message)
+        header, payload, size = self._session.send_message(message) if frame is None else frame
         self.messages_sent += 1
         self.bytes_sent += size
-        outbox = self.outbox
-        at_once = self._flushed_in != self._turns.number and not outbox.size and self._transport.any_task
-        if at_once:  # the first of a turn; what follows it goes together
+        if not self._is_awake and self._flushed_in != self._turns.number and self._transport.any_task:
             self._flushed_in = self._turns.number
-            if size < SMALL:
-                return self._send_at_once(header + payload, size)
-        if payload:
-            outbox.put(header, payload)
-        else:
-            outbox.append(header, size)
-        if at_once or outbox.size > HIGH_WATER:
+            return self._send_at_once(header, payload, size)
+        if self.outbox.put(header, payload, size) > HIGH_WATER:
             self.flush()
-            return outbox.size <= HIGH_WATER and self.error is None
+            return not self.is_hindered
         if not self._is_awake:
             self._wake()
         return True
 
-    def _send_at_once(self, frame: bytes, payload: int) -> bool:
-        """Hand over a small frame, past the empty outbox."""
+    def _send_at_once(self, header: bytes, payload: bytes, size: int) -> bool:
+        """Hand over the first message of a turn; what follows it goes together. As `put`."""
+        if len(payload) >= SMALL:
+            self.outbox.put(header, payload, size)
+            self.flush()
+            return not self.is_hindered
+        frame = header + payload
         try:
             sent = self._transport.try_send(frame)
         except LOST as error:
             self._stop(error)
             return False
         if sent < len(frame):
-            self.outbox.append(frame, payload)
+            self.outbox.append(frame, size)
             self.outbox.heads(sent)
             self.outbox.advance(sent)
             self._wake()
@@ -198,7 +194,7 @@ class Writer:
         while self._is_open and (self._is_crowded or self._in_message is not None or self.error is not None):
             if self._in_message is trio.lowlevel.current_task():
                 raise RuntimeError("send() in an iterable that is being sent would wait for itself: use another task")
-            self._is_hindered = True  # who comes now waits behind this one
+            self.is_hindered = True  # who comes now waits behind this one
             try:
                 await self._before_queue.park()
             finally:
@@ -226,6 +222,7 @@ class Writer:
     def send_control(self, frame: bytes) -> None:
         """Queue a Ping or Pong; it goes out on the next turn of the loop."""
         self.outbox.append(frame)
+        self.is_hindered = self.is_hindered or self._is_crowded
         self._wake()
 
     def answer_ping(self, payload: bytes) -> None:
@@ -255,7 +252,10 @@ class Writer:
 
     def _after_write(self) -> None:
         if self._is_crowded:
+            self.is_hindered = True
             return
+        if self.is_hindered:
+            self._note_hindrance()
         if self._owed_pong is not None and self._is_open and self.error is None:
             payload, self._owed_pong = self._owed_pong, None
             self.send_control(self._session.send_pong(payload))
@@ -271,7 +271,7 @@ class Writer:
 
     def _stop(self, error: BaseException) -> None:
         self.error = self.error or os_error(error)
-        self._is_hindered = True
+        self.is_hindered = True
         self.outbox.clear()
         self._behind_queue.unpark_all()
         self._on_broken()

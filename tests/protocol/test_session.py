@@ -249,7 +249,7 @@ def test_close_behind_a_message_waits_for_the_program(role: str) -> None:
 def test_message_is_sent_as_one_frame(role: str, message: str | bytes, frame: bytes) -> None:
     """FIN, text or binary, the shortest length; a client masks, a server does not."""
     play = Play(client=role == "client", bytewise=False)
-    out = b"".join(play.session.send_message(message))
+    out = b"".join(play.session.send_message(message)[:2])
 
     assert type(out) is bytes
     assert (unmasked(out) if play.client else out) == frame
@@ -274,7 +274,7 @@ def test_client_takes_a_fresh_key_for_every_frame() -> None:
     """The same message looks different each time (RFC 6455 §5.3)."""
     session = Session(client=True)
 
-    assert len({b"".join(session.send_message("Hello")) for _ in range(50)}) == 50
+    assert len({b"".join(session.send_message("Hello")[:2]) for _ in range(50)}) == 50
 
 
 # -- section 2: how the block ends -----------------------------------------------------------------------------------

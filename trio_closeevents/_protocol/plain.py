@@ -15,7 +15,7 @@ from typing import Final, TypeAlias
 
 from .masking import MaskKeys, mask
 
-__all__ = ["BINARY_FRAME", "TEXT_FRAME", "PlainFrames", "PlainPayload", "Shared"]
+__all__ = ["BINARY_FRAME", "TEXT_FRAME", "Frame", "PlainFrames", "PlainPayload", "Shared"]
 
 TEXT_FRAME: Final = 0x81  # FIN and the opcode, no reserved bit
 BINARY_FRAME: Final = 0x82
@@ -43,19 +43,22 @@ for _size in range(LONG):
     )
 
 
+Frame: TypeAlias = tuple[bytes, bytes, int]  # in two parts, and the bytes of the message that it carries
+
+
 class Shared:
     """A message for many, and its frame as soon as there is one that fits all of them.
 
     Attributes:
         message: what is sent.
-        frame: its two parts, neither masked nor compressed; `None` before anybody needed it.
+        frame: neither masked nor compressed; `None` before anybody needed it.
     """
 
     __slots__ = ("frame", "message")
 
     def __init__(self, message: str | bytes) -> None:
         self.message = message
-        self.frame: tuple[bytes, bytes] | None = None
+        self.frame: Frame | None = None
 
 
 class PlainFrames:
@@ -69,13 +72,17 @@ class PlainFrames:
         self._keys = MaskKeys() if client else None
         self.read = read_bare if client else read_masked
 
-    def write(self, first: int, payload: bytes) -> tuple[bytes, bytes]:
-        """Return a whole frame in two parts: its header, and its payload as it travels; *first* is its first byte."""
+    def write(self, message: str | bytes) -> Frame:
+        """Return the frame for a whole message: its header, its payload as it travels, and the bytes of that."""
+        if isinstance(message, str):
+            first, payload = TEXT_FRAME, message.encode()
+        else:
+            first, payload = BINARY_FRAME, message
         size = len(payload)
         if self._keys is None:
-            return SHORT_HEADS[first][size] if size < LONG else head(first, size, 0), payload
+            return SHORT_HEADS[first][size] if size < LONG else head(first, size, 0), payload, size
         key = self._keys.next()
-        return head(first, size, MASKED) + key, mask(payload, key)
+        return head(first, size, MASKED) + key, mask(payload, key), size
 
 
 def head(first: int, size: int, mask_bit: int) -> bytes:

@@ -27,7 +27,7 @@ from .assembly import Assembly, Excess, Piece, size_of
 from .closing import Effect, State, Step, transition
 from .deflate import PerMessageDeflate
 from .frames import Header, read_header, skip_short_frames, violation
-from .plain import BINARY_FRAME, TEXT_FRAME, PlainFrames, PlainPayload, Shared
+from .plain import Frame, PlainFrames, PlainPayload, Shared
 
 __all__ = ["Excess", "Piece", "Ping", "Pong", "Session", "SessionEvent"]
 
@@ -57,6 +57,7 @@ class Session:
         error: the exception that came with the loss of the transport, if one did.
         looked_at: frames that were looked at so far, portions of compressed ones, and what these inflated to in units
             of `INFLATED_PER_LOOK`: a measure of the work.
+        send_message: returns the frame for a whole message. Only in OPEN.
         held: a message that is too large stands next, and waits for the program to ask for it.
         messages_dropped: messages of the peer that were dropped, after our Close or because they were left half read.
         bytes_dropped: their payload bytes, those of unfinished messages and of control frames included.
@@ -77,6 +78,7 @@ class Session:
         self._long_way: Connection | None = None  # wsproto, as soon as it is needed
         self._deflate = next((each for each in extensions if isinstance(each, PerMessageDeflate)), None)
         self._frames = PlainFrames(client=client)
+        self.send_message = self._frames.write if self._deflate is None else self._compress
         self._message = Assembly(max_message_size, max_fragments, self._deflate)
 
         self.state = State.OPEN
@@ -130,19 +132,11 @@ class Session:
         """This side asked for the end, and came first."""
         return self._cause in ASKED_BY_US
 
-    def send_message(self, message: str | bytes) -> tuple[bytes, bytes]:
-        """Return the frame for a whole message, in two parts: the second is its payload, unless it is compressed.
+    def _compress(self, message: str | bytes) -> Frame:
+        event = TextMessage(message) if isinstance(message, str) else BytesMessage(message)
+        return b"", self._wire.send(event), size_of(message)
 
-        Only in OPEN.
-        """
-        if self._deflate is not None:
-            event = TextMessage(message) if isinstance(message, str) else BytesMessage(message)
-            return self._wire.send(event), b""
-        if isinstance(message, str):
-            return self._frames.write(TEXT_FRAME, message.encode())
-        return self._frames.write(BINARY_FRAME, message)
-
-    def send_shared(self, shared: Shared) -> tuple[bytes, bytes]:
+    def send_shared(self, shared: Shared) -> Frame:
         """Return the frame for a message that others send too: theirs, if it need not be one of our own."""
         if self._client or self._deflate is not None:
             return self.send_message(shared.message)
