@@ -124,7 +124,7 @@ class Accepting(WebSocketBlock):
             if websocket is None:
                 await opening.abandon()
         if websocket is not None:
-            del self._handshake  # it is large, and this lives as long as the connection
+            del self._handshake, self._stream, self._scope  # they are large, and this lives as long as the connection
             return websocket
         if self._refused:
             raise self._failed("the server is closing", CloseCause.REJECTED)

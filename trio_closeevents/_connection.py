@@ -185,7 +185,7 @@ class WebSocket(trio.abc.Channel[str | bytes]):
             check_choice("decode", decode)
         elif self._ready and self._reader.is_free and perf_counter() < self._turns.until:
             await checkpoint_if_cancelled()
-            return self._ready.popleft()
+            return self._ready.pop()
         self._reader.check_whole()
         message = cast("str | bytes | None", await self._reader.receive())
         if message is None:
@@ -202,7 +202,7 @@ class WebSocket(trio.abc.Channel[str | bytes]):
     async def __anext__(self) -> str | bytes:
         if self._ready and self._reader.is_free and perf_counter() < self._turns.until:
             await checkpoint_if_cancelled()
-            return self._ready.popleft()
+            return self._ready.pop()
         try:
             return await self.receive()
         except trio.EndOfChannel:

@@ -1,8 +1,9 @@
 """One connection on trio: the tasks that read and write for a `Session`, and the one deadline of its ending.
 
-Theory. Two tasks belong to the connection: a reader and a writer, in one shielded scope, `life`. Nobody else cancels
-them: they end when the transport is gone, and turn whatever goes wrong into the CloseEvent. When the ending begins,
-`life` gets its deadline; it covers every wait on the way out, and is only ever moved earlier, from any task.
+Theory. Two tasks belong to the connection, in one shielded nursery: a reader, and a writer as soon as it has something
+to do. Nobody else cancels them: they end when the transport is gone, and turn whatever goes wrong into the CloseEvent.
+When the ending begins, they get their deadline; it covers every wait on the way out, and is only ever moved earlier,
+from any task.
 
 A write that fails is not the end: the peer's Close may lie unread. Writing stops, reading goes on until it ends too.
 """
@@ -10,6 +11,7 @@ A write that fails is not the end: the peer's Close may lie unread. Writing stop
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from typing import Final
 
@@ -40,7 +42,6 @@ class Driver:
     """The tasks, queues and waits of one connection.
 
     Attributes:
-        life: the scope of the connection's own tasks.
         decided: set together with the CloseEvent.
         gone: set when the transport is gone and the tasks are about to end.
     """
@@ -51,7 +52,8 @@ class Driver:
         self.session = session
         self.transport = transport
         self.pings = Pings()
-        self.life = trio.CancelScope(shield=True)
+        self._deadline = math.inf  # of the connection's own tasks
+        self._life: trio.CancelScope | None = None  # theirs, while they run
         self.decided = trio.Event()
         self.gone = trio.Event()
         self.writer = Writer(
@@ -127,7 +129,9 @@ class Driver:
         """Drop the transport now."""
         self.session.lose_transport(cause)
         self.transport.drop()
-        self.life.cancel()
+        self._deadline = min(self._deadline, trio.current_time())
+        if self._life is not None:
+            self._life.cancel()
         self.sync()
 
     async def see_it_through(self) -> None:
@@ -141,7 +145,7 @@ class Driver:
                 await self.gone.wait()
             except trio.Cancelled:
                 self.limit(self._options.cancel_timeout)
-                with trio.CancelScope(shield=True, deadline=self.life.deadline + MARGIN):
+                with trio.CancelScope(shield=True, deadline=self._deadline + MARGIN):
                     await self.gone.wait()
                 raise
         except KeyboardInterrupt:
@@ -152,7 +156,9 @@ class Driver:
         """Let the transport be gone in *seconds* from now at the latest."""
         if not self.transport.any_task:
             seconds = max(seconds, AT_ONCE)
-        self.life.deadline = min(self.life.deadline, trio.current_time() + seconds)
+        self._deadline = min(self._deadline, trio.current_time() + seconds)
+        if self._life is not None:
+            self._life.deadline = self._deadline
 
     def sync(self) -> None:
         """Follow the session: the one place where its state has consequences."""
@@ -197,15 +203,21 @@ class Driver:
     async def run(self) -> None:
         """Read and write until the transport is gone, then close it."""
         try:
-            with self.life:
-                async with trio.open_nursery() as tasks:
-                    tasks.start_soon(self.writer.run)
+            async with trio.open_nursery() as tasks:
+                tasks.cancel_scope.shield = True
+                tasks.cancel_scope.deadline = self._deadline
+                self._life = tasks.cancel_scope
+                self.writer.start(tasks)
+                if self._options.ping_interval is not None:
                     tasks.start_soon(self.keepalive.run, self._send_keepalive, self.reader.hear, self._fail_for_silence)
-                    await self.reader.run()
-                    if self.session.state is not State.CLOSED:
-                        await self._finish_transport()
-                    tasks.cancel_scope.cancel()
+                await self.reader.run()
+                if self.session.state is not State.CLOSED:
+                    await self._finish_transport()
+                self.writer.stop()
+                tasks.cancel_scope.cancel()
         finally:
+            self._life = None
+            self.writer.stop()
             self.session.lose_transport(CloseCause.RESET, self.writer.error)
             self.transport.drop()
             try:

@@ -32,7 +32,7 @@ class Headers(Mapping[str, str]):
             Latin-1 (§5.5).
     """
 
-    __slots__ = ("_pairs", "_values")
+    __slots__ = ("_pairs",)
 
     def __init__(self, fields: HeadersLike = ()) -> None:
         pairs: Iterable[object] = fields
@@ -41,9 +41,6 @@ class Headers(Mapping[str, str]):
         elif isinstance(fields, Mapping):
             pairs = cast("Mapping[str, str]", fields).items()
         self._pairs = tuple(checked_field(pair) for pair in pairs)
-        self._values: dict[str, list[str]] = {}
-        for name, value in self._pairs:
-            self._values.setdefault(name.lower(), []).append(value)
 
     @property
     def pairs(self) -> tuple[tuple[str, str], ...]:
@@ -52,25 +49,34 @@ class Headers(Mapping[str, str]):
 
     def get_all(self, name: str) -> tuple[str, ...]:
         """Return every value of *name*, in order; empty if there is none."""
-        return tuple(self._values.get(name.lower(), ()))
+        wanted = name.lower()
+        return tuple(value for name, value in self._pairs if name.lower() == wanted)
 
     def __getitem__(self, name: str) -> str:
-        return ", ".join(self._values[name.lower()])
+        if not (values := self.get_all(name)):
+            raise KeyError(name)
+        return ", ".join(values)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
+        return iter(self._by_name())
 
     def __len__(self) -> int:
-        return len(self._values)
+        return len(self._by_name())
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and name.lower() in self._values
+        return isinstance(name, str) and bool(self.get_all(name))
+
+    def _by_name(self) -> dict[str, list[str]]:
+        values: dict[str, list[str]] = {}
+        for name, value in self._pairs:
+            values.setdefault(name.lower(), []).append(value)
+        return values
 
     def __hash__(self) -> int:
-        return hash(frozenset((name, tuple(values)) for name, values in self._values.items()))
+        return hash(frozenset((name, tuple(values)) for name, values in self._by_name().items()))
 
     def __eq__(self, other: object) -> bool:
-        return self._values == other._values if isinstance(other, Headers) else NotImplemented
+        return self._by_name() == other._by_name() if isinstance(other, Headers) else NotImplemented
 
     def __repr__(self) -> str:
         return f"Headers({list(self._pairs)!r})"

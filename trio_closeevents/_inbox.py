@@ -19,20 +19,20 @@ class Inbox:
     Who puts something in has to look at `is_full` before: a message more is not refused.
 
     Attributes:
-        ready: the messages that come first, as long as they are whole ones that were read together. Whoever takes one
-            out needs nothing more than that.
+        ready: the messages that come first, the oldest last, as long as they are whole ones that were read together.
+            To take one is to `pop` it, and nothing more.
     """
 
     def __init__(self, max_messages: int | None, max_bytes: int | None) -> None:
         self._max_messages = max_messages
         self._max_bytes = max_bytes
-        self.ready: deque[str | bytes] = deque()
+        self.ready: list[str | bytes] = []
         self._wide = 0  # by how many bytes the ready ones were larger than their lengths: text that is not ASCII
-        self._others: deque[tuple[str | bytes | Piece, int]] = deque()  # behind them, each with its bytes
+        self._others: deque[tuple[str | bytes | Piece, int]] | None = None  # behind them, each with its bytes
         self._other_bytes = 0
 
     def __len__(self) -> int:
-        return len(self.ready) + len(self._others)
+        return len(self.ready) + (len(self._others) if self._others else 0)
 
     def is_full(self, unfinished: int = 0) -> bool:
         """Tell whether a bound is reached, *unfinished* bytes of a message that is not here yet included."""
@@ -53,23 +53,29 @@ class Inbox:
 
     def make_ready(self, messages: Sequence[str | bytes], size: int) -> None:
         """Add whole messages of *size* bytes, if nothing is in the inbox."""
-        self.ready.extend(messages)
+        self.ready += messages
+        self.ready.reverse()
         self._wide = size - sum(map(len, messages))
 
     def put(self, message: str | bytes | Piece) -> None:
         """Add a message."""
         size = size_of(message)
+        if self._others is None:
+            self._others = deque()
         self._others.append((message, size))
         self._other_bytes += size
 
     def put_back(self, message: str | bytes | Piece) -> None:
         """Make *message* the oldest again, since the program could not use it."""
-        while self.ready:
-            self._put_first(self.ready.pop())
+        for each in self.ready:
+            self._put_first(each)
+        self.ready.clear()
         self._put_first(message)
 
     def _put_first(self, message: str | bytes | Piece) -> None:
         size = size_of(message)
+        if self._others is None:
+            self._others = deque()
         self._others.appendleft((message, size))
         self._other_bytes += size
 
@@ -77,7 +83,7 @@ class Inbox:
     def oldest(self) -> str | bytes | Piece | None:
         """What `take` would return."""
         if self.ready:
-            return self.ready[0]
+            return self.ready[-1]
         return self._others[0][0] if self._others else None
 
     def take_pieces(self) -> Iterator[Piece]:
@@ -91,7 +97,7 @@ class Inbox:
     def take(self) -> str | bytes | Piece | None:
         """Return the oldest message, `None` if there is none."""
         if self.ready:
-            return self.ready.popleft()
+            return self.ready.pop()
         if not self._others:
             return None
         message, size = self._others.popleft()
@@ -101,5 +107,5 @@ class Inbox:
     def clear(self) -> None:
         """Forget all messages."""
         self.ready.clear()
-        self._others.clear()
+        self._others = None
         self._other_bytes = 0

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 import os
-from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -94,8 +93,8 @@ class Keepalive:
         self._timeout = math.inf if timeout is None else timeout
         self._unheard: float | None = None  # when the first Ping was sent after which nothing came
         self._stopped: float | None = None  # since when the clock stands
-        self._payloads: deque[bytes] = deque()
-        self._nap = trio.CancelScope()
+        self._payloads: list[bytes] = []
+        self._nap: trio.CancelScope | None = None
 
     def heard(self) -> None:
         """Note a sign of life."""
@@ -111,7 +110,8 @@ class Keepalive:
             return
         if self._unheard is not None and self._stopped is not None:
             self._unheard += now - max(self._stopped, self._unheard)
-            self._nap.cancel()
+            if self._nap is not None:
+                self._nap.cancel()
         self._stopped = None
 
     @property
@@ -155,5 +155,5 @@ class Keepalive:
         self._pings.begin(payload)
         self._payloads.append(payload)
         if len(self._payloads) > MOST_UNDER_WAY:
-            self._pings.forget(self._payloads.popleft())
+            self._pings.forget(self._payloads.pop(0))
         return payload

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Final
 
 __all__ = ["SMALL", "Outbox"]
@@ -19,7 +18,7 @@ class Outbox:
     """
 
     def __init__(self) -> None:
-        self._pieces: deque[tuple[bytes, int]] = deque()  # each with the number of its payload bytes
+        self._pieces: list[tuple[bytes, int]] = []  # few and large, each with the number of its payload bytes
         self._small: list[bytes] = []  # behind the pieces, to be put together
         self._small_payload = 0
         self._written = 0  # bytes of the first piece that are gone already
@@ -72,7 +71,7 @@ class Outbox:
         self.size -= count
         self._written += count
         while self._pieces and self._written >= (length := len(self._pieces[0][0])):
-            self._pieces.popleft()
+            del self._pieces[0]
             self._written -= length
 
     def clear(self) -> None:

@@ -165,6 +165,7 @@ class Server:
     @protected
     async def _serve_stream(self, stream: trio.SocketStream) -> None:
         serving = Serving(Accepting(stream, self._options))
+        del stream  # this lives as long as the connection
         current_serving.set(serving)
         self._serving.add(serving)
         if self._closing is not None:

@@ -20,6 +20,7 @@ from ._protocol.plain import Frame
 from ._protocol.session import Session
 from ._transport import LOST, Transport, os_error
 from ._turns import turns_of_this_run
+from ._waiters import Waiters
 
 __all__ = ["Writer"]
 
@@ -63,14 +64,15 @@ class Writer:
         self._on_bug = on_bug
         self._turns = turns_of_this_run()
         self._flushed_in = -1  # the turn in which the first message went
-        self._idle = trio.lowlevel.ParkingLot()  # the task, as long as nothing is queued
-        self._is_awake = True  # it looks at the queue before it parks again
-        self._before_queue = trio.lowlevel.ParkingLot()  # senders whose message is not queued yet
+        self._tasks: trio.Nursery | None = None  # where the task is started when it has something to do
+        self._task: trio.lowlevel.Task | None = None  # as long as it waits for that
+        self._is_awake = False  # it looks at the queue before it waits again
+        self._before_queue = Waiters()  # senders whose message is not queued yet
         self.is_hindered = False
         self._is_admitting = False  # the first of them is on its way, and wakes the next: so they keep their order
-        self._behind_queue = trio.lowlevel.ParkingLot()  # senders that wait for their message to leave
+        self._behind_queue = Waiters()  # senders that wait for their message to leave
         self._in_message: trio.lowlevel.Task | None = None  # whose message is under way, which no other may interrupt
-        self._scopes: set[trio.CancelScope] = set()  # of those who send what they do not have yet
+        self._scopes: dict[trio.CancelScope, None] = {}  # of those who send what they do not have yet
         self._owed_pong: bytes | None = None  # the latest Ping that came while the outbox was over its limit
 
     @property
@@ -148,11 +150,11 @@ class Writer:
     def cut_off_at_the_end(self) -> Generator[None]:
         """Cancel what is in the block when the CloseEvent is decided; it waits for something that need never come."""
         with trio.CancelScope() as scope:
-            self._scopes.add(scope)
+            self._scopes[scope] = None
             try:
                 yield
             finally:
-                self._scopes.remove(scope)
+                del self._scopes[scope]
 
     async def begin_message(self) -> bool:
         """Wait until a fragmented message may begin, and let no other message go until `end_message`.
@@ -209,15 +211,20 @@ class Writer:
 
     def _wake(self) -> None:
         """Let the task hand over what is queued, on the next turn of the loop."""
-        if not self._is_awake:
-            self._is_awake = True
-            self._idle.unpark()
+        if self._is_awake:
+            return
+        self._is_awake = True
+        if self._task is not None:
+            task, self._task = self._task, None
+            trio.lowlevel.reschedule(task)
+        elif self._tasks is not None:
+            self._tasks.start_soon(self._run)
 
     def _admit_senders(self) -> None:
         blocked = self._is_crowded or self._in_message is not None or self.error is not None
         if self._is_open and not blocked and not self._is_admitting and self._before_queue:
             self._is_admitting = True
-            self._before_queue.unpark()
+            self._before_queue.wake_one()
 
     def send_control(self, frame: bytes) -> None:
         """Queue a Ping or Pong; it goes out on the next turn of the loop."""
@@ -259,8 +266,7 @@ class Writer:
         if self._owed_pong is not None and self._is_open and self.error is None:
             payload, self._owed_pong = self._owed_pong, None
             self.send_control(self._session.send_pong(payload))
-        if self._behind_queue:
-            self._behind_queue.unpark_all()
+        self._behind_queue.wake_all()
         if self._before_queue:
             self._admit_senders()
         if self._is_open:
@@ -273,25 +279,34 @@ class Writer:
         self.error = self.error or os_error(error)
         self.is_hindered = True
         self.outbox.clear()
-        self._behind_queue.unpark_all()
+        self._behind_queue.wake_all()
         self._on_broken()
 
     def end(self) -> None:
         """Wake the senders: the CloseEvent is decided."""
         for scope in self._scopes:
             scope.cancel()
-        self._before_queue.unpark_all()
+        self._before_queue.wake_all()
         if self._session.state is State.CLOSED:
             self.outbox.clear()
-            self._behind_queue.unpark_all()
+            self._behind_queue.wake_all()
+
+    def start(self, tasks: trio.Nursery) -> None:
+        """Write what is queued in a task in *tasks*, which does not exist before it has something to do."""
+        self._tasks = tasks
+        if self._is_awake:
+            tasks.start_soon(self._run)
+
+    def stop(self) -> None:
+        """Start no task any more. The one that runs is cancelled by its nursery."""
+        self._tasks = None
 
     @trio.lowlevel.enable_ki_protection
-    async def run(self) -> None:
+    async def _run(self) -> None:
         """Write what is queued, until cancelled."""
         while True:
             if not self.outbox.size:
-                self._is_awake = False
-                await self._idle.park()
+                await self._wait_for_work()
                 continue
             try:
                 await self._transport.write(self.outbox)
@@ -301,3 +316,12 @@ class Writer:
                 self._stop(error)
                 self._on_bug(error)
             self._after_write()
+
+    async def _wait_for_work(self) -> None:
+        def abort(_: object) -> trio.lowlevel.Abort:
+            self._task = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        self._is_awake = False
+        self._task = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(abort)

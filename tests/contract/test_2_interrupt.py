@@ -156,7 +156,7 @@ from trio_closeevents._outbox import Outbox
 armed, head = [], Outbox.head
 
 def interrupted_head(self):
-    if armed and sys._getframe(2).f_code.co_qualname == "Writer.run":
+    if armed and sys._getframe(2).f_code.co_qualname == "Writer._run":
         armed.clear()
         ctrl_c()
     return head(self)

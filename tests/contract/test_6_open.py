@@ -252,7 +252,7 @@ async def test_send_admitted_in_the_turn_of_a_close_is_not_sent(stage: Stage) ->
             await trio.sleep(0.1)
             nursery.start_soon(too_late)
             await trio.testing.wait_all_tasks_blocked()
-            driver.writer._before_queue.unpark_all()
+            driver.writer._before_queue.wake_all()
             driver.close(CloseFrame(4000), CloseCause.CLOSED, 5, keep_arrived=True)
             go_on.set()
 
