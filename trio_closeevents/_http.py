@@ -40,7 +40,7 @@ class Headers(Mapping[str, str]):
             pairs = fields.pairs
         elif isinstance(fields, Mapping):
             pairs = cast("Mapping[str, str]", fields).items()
-        self._pairs = tuple(checked_field(pair) for pair in pairs)
+        self._pairs = tuple([checked_field(pair) for pair in pairs])
 
     @property
     def pairs(self) -> tuple[tuple[str, str], ...]:

@@ -28,6 +28,7 @@ MAX_HEAD_SIZE: Final = 16 * 1024  # bytes of request line or status line and hea
 MAX_REJECTION_BODY: Final = 64 * 1024  # bytes of a rejecting response's body that are kept
 
 END_OF_HEAD: Final = re.compile(rb"\n\r?\n")
+UPGRADE_LINE: Final = re.compile(rb"GET ([!-~]+) HTTP/1\.1\r\n")
 BODILESS: Final = frozenset({204, 304})  # RFC 9110 §6.4.1
 KEY_BYTES: Final = 16  # RFC 6455 §4.1: the key is 16 random bytes in base64
 
@@ -56,20 +57,18 @@ class ServerHandshake:
 
     Attributes:
         extensions: what was agreed on.
+        leftover: what the client sent behind its request.
     """
 
     def __init__(self, compression: Deflate | None = None) -> None:
         self._supported = supported_extensions(compression, client=False)
         self.extensions: tuple[Extension, ...] = ()
-        self._http = h11.Connection(h11.SERVER)
+        self.leftover = b""
+        self._http: h11.Connection | None = None  # what reads a request that is no upgrade, and answers it
         self._upgrade = WSConnection(ConnectionType.SERVER)
         self._head = bytearray()
         self._method = b"GET"
-
-    @property
-    def leftover(self) -> bytes:
-        """What the client sent behind its request."""
-        return self._http.trailing_data[0]
+        self._is_upgrade = False  # wsproto has read the request, and takes it
 
     def receive_data(self, data: bytes) -> Request | None:
         """Take in what was read; return the request once it is whole.
@@ -78,8 +77,12 @@ class ServerHandshake:
             RequestRefused: it is no request that a server of this library could answer otherwise: 400 (malformed),
                 405 (not a GET), 413 (with a body), 431 (head over `MAX_HEAD_SIZE`), 505 (not HTTP/1.1).
         """
+        if not self._head and (request := self._read_upgrade(data)) is not None:
+            return request
         self._head += data
         try:
+            if self._http is None:
+                self._http = h11.Connection(h11.SERVER)
             self._http.receive_data(data)
             event = self._http.next_event()
         except (h11.RemoteProtocolError, ValueError) as error:  # h11 before 0.15: `int` of too many digits
@@ -87,7 +90,8 @@ class ServerHandshake:
             raise RequestRefused(status, f"malformed request: {error}") from error
         if isinstance(event, h11.Request):
             self._method = event.method  # an answer to HEAD has no body, a refusal neither
-        size = len(self._head) - len(self.leftover) if isinstance(event, h11.Request) else len(self._head)
+            self.leftover = self._http.trailing_data[0]
+        size = len(self._head) - len(self.leftover)
         if size > MAX_HEAD_SIZE:
             raise RequestRefused(431, f"request line and headers are over the limit of {MAX_HEAD_SIZE} bytes")
         if not isinstance(event, h11.Request):
@@ -98,13 +102,36 @@ class ServerHandshake:
         if event.method != b"GET":
             raise RequestRefused(405, f"method {event.method.decode()} is not allowed: use GET", (("Allow", "GET"),))
         try:
-            headers = headers_from_wire(event.headers)  # h11: it lets control characters through
+            headers = headers_from_wire(event.headers.raw_items())  # h11: it lets control characters through
         except ValueError as error:
             raise RequestRefused(400, f"malformed request: {error}") from error
         if "transfer-encoding" in headers or headers.get("content-length", "0") != "0":
             raise RequestRefused(413, "an opening handshake has no body")
-        offered = (name.strip() for name in headers.get("sec-websocket-protocol", "").split(","))
-        return Request(event.target.decode("ascii"), headers, tuple(name for name in offered if name))
+        return Request(event.target.decode("ascii"), headers, offered_subprotocols(headers))
+
+    def _read_upgrade(self, data: bytes) -> Request | None:
+        """Return the request if all of it is in *data*, and wsproto takes it; so it is parsed but once.
+
+        Whatever is odd about it is left to be looked at more closely.
+        """
+        end = END_OF_HEAD.search(data)
+        line = UPGRADE_LINE.match(data)
+        if end is None or line is None or end.end() > MAX_HEAD_SIZE:
+            return None
+        head = data[: end.end()]
+        try:
+            self._upgrade.receive_data(head)
+            headers = headers_of(head)
+        except REFUSALS:
+            self._upgrade = WSConnection(ConnectionType.SERVER)
+            return None
+        if "transfer-encoding" in headers or "content-length" in headers or not is_key(headers["sec-websocket-key"]):
+            self._upgrade = WSConnection(ConnectionType.SERVER)
+            return None
+        self._is_upgrade = True
+        self._head += head
+        self.leftover = data[end.end() :]
+        return Request(line[1].decode("ascii"), headers, offered_subprotocols(headers))
 
     def check_upgrade(self, request: Request) -> None:
         """Check that *request* asks for an upgrade to WebSocket.
@@ -112,6 +139,8 @@ class ServerHandshake:
         Raises:
             RequestRefused: 400 (malformed), or 426 (no upgrade asked for, or another version than 13).
         """
+        if self._is_upgrade:
+            return
         upgrade = (("Upgrade", "websocket"), ("Connection", "Upgrade"))
         if "upgrade" not in request.headers:
             raise RequestRefused(426, "this is a WebSocket server: ask for an upgrade", upgrade)
@@ -149,7 +178,12 @@ class ServerHandshake:
         ]
         if response.status not in BODILESS and self._method != b"HEAD":
             parts.append(h11.Data(data=response.body))
-        return b"".join(self._http.send(part) or b"" for part in [*parts, h11.EndOfMessage()])
+        if self._http is None:
+            self._http = h11.Connection(h11.SERVER)
+            if self._is_upgrade:
+                self._http.receive_data(bytes(self._head))
+                self._http.next_event()
+        return b"".join([self._http.send(part) or b"" for part in [*parts, h11.EndOfMessage()]])
 
 
 class ClientHandshake:
@@ -257,6 +291,11 @@ def headers_of(head: bytes) -> Headers:
     """
     lines = head.decode("latin-1").replace("\r\n", "\n").split("\n\n")[0].split("\n")[1:]
     return Headers((name, value.strip(" \t")) for name, _, value in (line.partition(":") for line in lines))
+
+
+def offered_subprotocols(headers: Headers) -> tuple[str, ...]:
+    offered = (name.strip() for name in headers.get("sec-websocket-protocol", "").split(","))
+    return tuple(name for name in offered if name)
 
 
 def is_key(key: str) -> bool:

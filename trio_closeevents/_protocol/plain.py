@@ -189,17 +189,15 @@ class PlainPayload:
         self._decoder = make_decoder() if is_text else None
         self._key = key
 
-    def read(self, part: bytes, *, last: bool) -> str | bytes:
+    def read(self, part: memoryview, *, last: bool) -> str | bytes:
         """Return what *part* means.
 
         Raises:
             UnicodeDecodeError: this is no UTF-8, whatever may follow.
         """
-        data = part
-        if self._key:
-            data = mask(part, self._key)
-            turned = len(part) % 4
-            self._key = self._key[turned:] + self._key[:turned]
+        data = mask(part, self._key) if self._key else bytes(part)
+        turned = len(part) % 4
+        self._key = self._key[turned:] + self._key[:turned]
         return data if self._decoder is None else self._decoder.decode(data, last)
 
 

@@ -386,8 +386,11 @@ class Session:
 
     def _feed_plain(self) -> SessionEvent | None:
         """Take what is here of the payload of a plain frame."""
-        payload = self._read(self._remaining)
-        self._remaining -= len(payload)
+        size = min(self._remaining, self._unread)
+        payload = memoryview(self._data)[self._at : self._at + size]
+        self._at += size
+        self._arrived = max(0, self._arrived - size)
+        self._remaining -= size
         last = self._remaining == 0
         plain = cast("PlainPayload", self._plain)
         if last:
