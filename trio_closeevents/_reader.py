@@ -173,12 +173,12 @@ class Reader:
         else:
             if self._is_reading:
                 self.wake()  # it leaves the socket to us
-            if self._is_quick:
-                await self._look_again()
-            elif self._take_input():
+            if self._take_input():
                 await self._turns.checkpoint()
                 self._turns.number += 1
                 return
+            if self._is_quick:
+                await self._look_again()
             else:
                 await self._wait_on_socket()
         self._turns.begin()

@@ -26,6 +26,9 @@ LONG: Final = 126  # from here on the length stands in two bytes of its own, and
 
 SHORT_HEADS: Final = {first: [bytes((first, size)) for size in range(LONG)] for first in (TEXT_FRAME, BINARY_FRAME)}
 
+HEAD_OF_2: Final = Struct(">BBH").pack  # by the width of the length
+HEAD_OF_8: Final = Struct(">BBQ").pack
+
 # By the second byte of a masked frame with a short length: the bytes of the frame, what takes it apart into its first
 # byte, its key and its payload, and how the key becomes as long as the payload, as an integer: times, then shifted.
 Short: TypeAlias = tuple[int, Callable[[bytes, int], tuple[int, int, bytes]], int, int, int]
@@ -90,8 +93,8 @@ def head(first: int, size: int, mask_bit: int) -> bytes:
     if size < LONG:
         return bytes((first, mask_bit | size))
     if size < 2**16:
-        return bytes((first, mask_bit | LONG)) + size.to_bytes(2, "big")
-    return bytes((first, mask_bit | LONG + 1)) + size.to_bytes(8, "big")
+        return HEAD_OF_2(first, mask_bit | LONG, size)
+    return HEAD_OF_8(first, mask_bit | LONG + 1, size)
 
 
 def read_masked(data: bytes, at: int, messages: list[str | bytes], most: int, max_size: int | None) -> tuple[int, int]:
@@ -126,7 +129,7 @@ def read_masked(data: bytes, at: int, messages: list[str | bytes], most: int, ma
                 else:
                     break
             else:
-                start, size = long_head(data, at, end, 4), long_size(data, at)
+                start, size = long_frame(data, at, end, 4)
                 after = start + size
                 if not start or after > end or (max_size is not None and size > max_size):
                     break
@@ -160,7 +163,7 @@ def read_bare(data: bytes, at: int, messages: list[str | bytes], most: int, max_
             size = data[at + 1]
             start = at + 2
             if size >= LONG:
-                start, size = long_head(data, at, end, 0), long_size(data, at)
+                start, size = long_frame(data, at, end, 0)
                 if not start:
                     break
             after = start + size
@@ -201,19 +204,21 @@ class PlainPayload:
         return data if self._decoder is None else self._decoder.decode(data, last)
 
 
-def long_size(data: bytes, at: int) -> int:
-    """Return the length that stands in bytes of its own."""
-    return int.from_bytes(data[at + 2 : at + (4 if data[at + 1] & 0x7F == LONG else 10)], "big")
+LENGTH_OF_2: Final = Struct(">H").unpack_from
+LENGTH_OF_8: Final = Struct(">Q").unpack_from
 
 
-def long_head(data: bytes, at: int, end: int, key: int) -> int:
-    """Return where the payload of a frame with a long length begins; 0 if its header is wrong, or not all there.
+def long_frame(data: bytes, at: int, end: int, key: int) -> tuple[int, int]:
+    """Return where the payload of a frame with a long length begins, and its bytes.
 
-    *key* is the length of the mask key, which has to be there or must not.
+    Nowhere, which is 0, if the header is wrong or not all there. *key* is the length of the mask key, which has to be
+    there or must not.
     """
     short = data[at + 1] - (MASKED if key else 0)
-    width, least = (2, LONG) if short == LONG else (8, 2**16)
-    start = at + 2 + width + key
-    if short not in (LONG, LONG + 1) or start > end or not least <= long_size(data, at) < 2**63:
-        return 0
-    return start
+    if short == LONG and at + 4 + key <= end:
+        (size,) = LENGTH_OF_2(data, at + 2)
+        return (at + 4 + key, size) if size >= LONG else (0, 0)
+    if short == LONG + 1 and at + 10 + key <= end:
+        (size,) = LENGTH_OF_8(data, at + 2)
+        return (at + 10 + key, size) if 2**16 <= size < 2**63 else (0, 0)
+    return 0, 0
