@@ -12,7 +12,7 @@ from typing import Any
 from .environment import environment
 from .processes import Failed, make_certificate, measure
 from .profiling import profile
-from .report import show_bars, show_result
+from .report import bars_as_rst, show_bars, show_result
 from .results import Result
 from .works import LIBRARIES, OURS, WORKS, choose
 
@@ -27,6 +27,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--text", action="store_true", help="send text in place of binary messages")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to FILE")
     parser.add_argument("--plot", type=Path, metavar="FOLDER", help="draw into FOLDER, as SVG")
+    parser.add_argument("--rst", type=Path, metavar="FILE", help="write the bars to FILE, as reStructuredText")
     parser.add_argument("--from", type=Path, metavar="FILE", dest="source", help="measure nothing, show this JSON file")
     parser.add_argument("--profile", metavar="WORK", help="print a profile of our server at WORK, and nothing else")
     parser.add_argument("--list", action="store_true", help="print the names of all works")
@@ -99,6 +100,8 @@ def main() -> None:
         print(", ".join(f"{name} {version}" for name, version in about["versions"].items()), end="\n\n", flush=True)
         results = run(arguments, about)
     show_bars(results, compiled=about["speedups"])
+    if arguments.rst is not None:
+        arguments.rst.write_text(bars_as_rst(results, compiled=about["speedups"]))
     if arguments.plot is not None:
         from .plots import draw  # matplotlib takes a second, and is needed only here
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from .results import Result, brief, figure, linearity, verdicts
-from .works import OURS
+from .works import OURS, WORKS
 
-__all__ = ["show_bars", "show_result"]
+__all__ = ["bars_as_rst", "show_bars", "show_result"]
 
 WIDTH: Final = 120  # columns, where the output is no terminal
 
@@ -76,13 +76,28 @@ def show_result(results: Mapping[str, Result], name: str, *, compiled: bool) -> 
     show(title, header, rows, result.notes())
 
 
-def show_bars(results: Mapping[str, Result], *, compiled: bool) -> None:
-    """Print every bar with what was measured."""
-    rows = [
+def bar_rows(results: Mapping[str, Result], *, compiled: bool) -> list[list[str]]:
+    return [
         [name, verdict.against, verdict.bar, verdict.measured, "met" if verdict.met else "MISSED"]
         for name in results
         for verdict in verdicts(results, name, compiled=compiled)
     ]
+
+
+def bars_as_rst(results: Mapping[str, Result], *, compiled: bool) -> str:
+    """Return every bar with what was measured, as a table for the documentation."""
+    lines = [".. list-table::", "    :header-rows: 1", ""]
+    header = ["work", "against", "bar", f"measured, {'with' if compiled else 'without'} the C extension", ""]
+    titled = [[WORKS[name].title, *others] for name, *others in bar_rows(results, compiled=compiled)]
+    for row in [header, *titled]:
+        first, *others = row
+        lines += [f"    * - {first}", *(f"      - {cell}" for cell in others)]
+    return "\n".join(lines) + "\n"
+
+
+def show_bars(results: Mapping[str, Result], *, compiled: bool) -> None:
+    """Print every bar with what was measured."""
+    rows = bar_rows(results, compiled=compiled)
     line = linearity(results)
     if rows or line:
         title = f"The bars, {'with' if compiled else 'without'} the C extension"

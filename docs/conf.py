@@ -29,7 +29,7 @@ project_copyright = f"2026, {author}"
 release = version = metadata["version"]
 
 extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-exclude_patterns = ["_build", "_generated"]
+exclude_patterns = ["_build", "_generated", "plots"]
 default_role = "code"  # docstrings put names between single backticks
 
 html_theme = "furo"
