@@ -25,6 +25,7 @@ from ._protocol.closing import State
 from ._protocol.session import Session
 from ._reader import Reader
 from ._transport import Transport
+from ._waiters import Flag
 from ._writer import Writer
 
 __all__ = ["Driver"]
@@ -54,8 +55,8 @@ class Driver:
         self.pings = Pings()
         self._deadline = math.inf  # of the connection's own tasks
         self._life: trio.CancelScope | None = None  # theirs, while they run
-        self.decided = trio.Event()
-        self.gone = trio.Event()
+        self.decided = Flag()
+        self.gone = Flag()
         self.writer = Writer(
             session,
             transport,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -96,7 +97,7 @@ def checked_field(pair: object) -> tuple[str, str]:
         raise ValueError(f"header name {name!r} is not a token (RFC 9110 §5.1)")
     if not FIELD_VALUE.fullmatch(value):
         raise ValueError(f"header {name}: {value!r} has a character that may not travel in a header (RFC 9110 §5.5)")
-    return name, value.strip(" \t")
+    return sys.intern(name), value.strip(" \t")  # every connection has the same names
 
 
 def headers_from_wire(fields: Iterable[tuple[bytes, bytes]]) -> Headers:

@@ -34,7 +34,7 @@ from ._protocol.closing import State
 from ._protocol.session import Ping, Pong, Session
 from ._transport import LOST, Transport, os_error
 from ._turns import turns_of_this_run
-from ._waiters import Waiters
+from ._waiters import Flag, Waiters
 from ._writer import Writer
 
 __all__ = ["Reader"]
@@ -66,7 +66,7 @@ class Reader:
         pings: Pings,
         keepalive: Keepalive,
         options: Options,
-        decided: trio.Event,
+        decided: Flag,
         *,
         client: bool,
         on_change: Callable[[], None],

@@ -1,10 +1,10 @@
-"""`Waiters`: a parking lot that costs nothing before somebody waits."""
+"""`Waiters` and `Flag`: a parking lot and an event that cost next to nothing before somebody waits."""
 
 from __future__ import annotations
 
 import trio
 
-__all__ = ["Waiters"]
+__all__ = ["Flag", "Waiters"]
 
 
 class Waiters:
@@ -33,3 +33,28 @@ class Waiters:
         """Wake everybody."""
         if self._lot:
             self._lot.unpark_all()
+
+
+class Flag:
+    """What happens once, as a `trio.Event`."""
+
+    __slots__ = ("_is_set", "_waiters")
+
+    def __init__(self) -> None:
+        self._is_set = False
+        self._waiters = Waiters()
+
+    def is_set(self) -> bool:
+        return self._is_set
+
+    def set(self) -> None:
+        """Wake everybody; whoever waits from now on does not."""
+        self._is_set = True
+        self._waiters.wake_all()
+
+    async def wait(self) -> None:
+        """Wait until it has happened. A checkpoint in every case."""
+        if self._is_set:
+            await trio.lowlevel.checkpoint()
+        else:
+            await self._waiters.park()

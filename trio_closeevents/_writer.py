@@ -20,7 +20,7 @@ from ._protocol.plain import Frame
 from ._protocol.session import Session
 from ._transport import LOST, Transport, os_error
 from ._turns import turns_of_this_run
-from ._waiters import Waiters
+from ._waiters import Flag, Waiters
 
 __all__ = ["Writer"]
 
@@ -47,7 +47,7 @@ class Writer:
         self,
         session: Session,
         transport: Transport,
-        decided: trio.Event,
+        decided: Flag,
         *,
         on_close_written: Callable[[], None],
         on_broken: Callable[[], None],
