@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import socket
 
+import pytest
 import trio
 import trio.testing
 
+from trio_closeevents import accept
 from trio_closeevents._outbox import Outbox
 from trio_closeevents._transport import SocketTransport, socket_names
+from trio_closeevents.testing import ScriptedPeer
 
 
 async def socket_pair() -> tuple[trio.SocketStream, trio.SocketStream]:
@@ -24,6 +27,7 @@ async def test_interrupt_wakes_who_waits_and_closes_nothing() -> None:
     async with theirs:
         outbox.append(bytes(50_000_000))
         transport.write_nowait(outbox)
+        assert transport.try_send(b"more") == 0
         for _ in range(2):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(transport.wait_input)
@@ -32,6 +36,39 @@ async def test_interrupt_wakes_who_waits_and_closes_nothing() -> None:
                 transport.interrupt()
         assert outbox.size > 0
         await transport.aclose()
+
+
+@pytest.mark.parametrize("taken", [0, 1, 7])
+async def test_first_message_of_a_turn_may_go_in_parts(taken: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the network did not take at once goes out behind it, and before the next message."""
+    ours, theirs = await socket_pair()
+    peer = ScriptedPeer(theirs, client=True)
+    opened = trio.Event()
+
+    async def open_peer() -> None:
+        await peer.open()
+        opened.set()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(open_peer)
+        async with accept(ours) as websocket:
+            await opened.wait()
+            transport = websocket._driver.transport
+            whole = transport.try_send
+
+            def take_some(data: bytes) -> int:
+                monkeypatch.undo()
+                return whole(data[:taken]) if taken else 0
+
+            monkeypatch.setattr(transport, "try_send", take_some)
+            await websocket.send("a message")
+            assert websocket.buffered > 0
+            await websocket.send("the next")
+            frames = [await peer.receive(), await peer.receive()]
+            assert [frame and frame.payload for frame in frames] == [b"a message", b"the next"]
+            assert websocket.buffered == 0
+            websocket.abort()
+    await peer.aclose()
 
 
 async def test_names_of_a_socket_that_has_none_are_none() -> None:

@@ -110,8 +110,8 @@ class Keepalive:
             return
         if self._unheard is not None and self._stopped is not None:
             self._unheard += now - max(self._stopped, self._unheard)
-            if self._nap is not None:
-                self._nap.cancel()
+            assert self._nap is not None
+            self._nap.cancel()
         self._stopped = None
 
     @property
@@ -124,15 +124,14 @@ class Keepalive:
     async def run(
         self, send: Callable[[bytes], bool], hear: Callable[[], Awaitable[None]], fail: Callable[[], None]
     ) -> None:
-        """Ping and watch, as long as the connection is open.
+        """Ping and watch, as long as the connection is open. Only with an interval.
 
         Args:
             send: sends a Ping with this payload; returns false when none may be sent any more.
             hear: sees to it that everything that has arrived by now was `heard`.
             fail: fails the connection.
         """
-        if self._interval is None:
-            return
+        assert self._interval is not None
         next_ping = trio.current_time() + self._interval
         while True:
             with trio.CancelScope() as self._nap:

@@ -97,7 +97,7 @@ class Writer:
         header, payload, size = self._session.send_message(message) if frame is None else frame
         self.messages_sent += 1
         self.bytes_sent += size
-        if not self._is_awake and self._flushed_in != self._turns.number and self._transport.any_task:
+        if not self._is_awake and self._flushed_in != self._turns.number:
             self._flushed_in = self._turns.number
             return self._send_at_once(header, payload, size)
         if self.outbox.put(header, payload, size) > HIGH_WATER:

@@ -60,11 +60,6 @@ class Assembly:
         self.kept = 0
 
     @property
-    def under_way(self) -> bool:
-        """The next message is not an ordinary one: it comes out piece by piece, or nobody wants it."""
-        return self.streaming or self.discarding
-
-    @property
     def limit(self) -> int | None:
         """The most bytes that the message may have."""
         if self.discarding:
