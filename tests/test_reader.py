@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import trio
 import trio.testing
 from trio.testing import MockClock
@@ -40,6 +41,24 @@ async def test_reader_takes_over_soon_after_the_program_has_received(autojump_cl
         await peer.send(peer.frame(PING))
         assert await peer.receive() is not None
         assert trio.current_time() - began <= 2 * INTERVAL
+        await peer.aclose()
+
+
+async def test_messages_that_are_ready_wait_for_the_stream(autojump_clock: MockClock) -> None:
+    """While a block receives a message piece by piece nobody takes the next one, though it needs no waiting."""
+    async with open_scripted_pair() as (websocket, peer):
+        await peer.send(*[peer.frame(TEXT, b"%d" % number) for number in range(4)])
+        assert await websocket.receive() == "0"
+        async with websocket.receive_stream() as pieces:
+            assert await anext(pieces) == "1"
+            turns_of_this_run().begin()
+            with pytest.raises(trio.BusyResourceError):
+                await websocket.receive()
+            with pytest.raises(trio.BusyResourceError):
+                await anext(websocket)
+        turns_of_this_run().begin()
+        assert await websocket.receive() == "2"
+        assert await anext(websocket) == "3"
         await peer.aclose()
 
 

@@ -128,7 +128,7 @@ class Reader:
             self._received += 1
             if self._sleeper is not None:
                 self.wake()
-            self.is_free = True
+            self.is_free = not self._streaming
 
     def _next_message(self) -> str | bytes | Piece | None:
         message = self.inbox.take()
@@ -330,6 +330,7 @@ class Reader:
         if self._streaming or self._receiving:
             raise trio.BusyResourceError("another task is already receiving")
         self._streaming = True
+        self.is_free = False
         oldest = self.inbox.oldest
         if self._session.streaming or (oldest is None and not self._half_read):
             self._session.begin_stream(limit)
@@ -341,6 +342,7 @@ class Reader:
     def give_up_stream(self) -> None:
         """Undo `begin_stream`: nothing came out. Pieces that somebody else has looked at stay what they are."""
         self._streaming = False
+        self.is_free = self._sleeper is None
         if not self._half_read and not isinstance(self.inbox.oldest, Piece):
             self._session.end_stream()
 
@@ -439,7 +441,7 @@ class Reader:
     def wake(self) -> None:
         """Let the reader look at what has changed."""
         self._is_reading = False
-        self.is_free = not self._receiving
+        self.is_free = not (self._receiving or self._streaming)
         if self._sleeper is not None:
             sleeper, self._sleeper = self._sleeper, None
             trio.lowlevel.reschedule(sleeper)
