@@ -8,7 +8,7 @@ import pytest
 import trio
 import trio.testing
 
-from trio_closeevents import accept
+from trio_closeevents import _transport, accept
 from trio_closeevents._outbox import Outbox
 from trio_closeevents._transport import SocketTransport, socket_names
 from trio_closeevents.testing import ScriptedPeer
@@ -69,6 +69,23 @@ async def test_first_message_of_a_turn_may_go_in_parts(taken: int, monkeypatch: 
             assert websocket.buffered == 0
             websocket.abort()
     await peer.aclose()
+
+
+@pytest.mark.parametrize("has_sendmsg", [True, False])
+async def test_large_message_goes_out_behind_its_header(has_sendmsg: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one call, also where a socket cannot send several parts at once."""
+    monkeypatch.setattr(_transport, "HAS_SENDMSG", has_sendmsg)
+    ours, theirs = await socket_pair()
+    transport, outbox = SocketTransport(ours), Outbox()
+    async with theirs:
+        outbox.put(b"header", b"x" * 10_000, 10_000)
+        transport.write_nowait(outbox)
+        assert outbox.size == 0
+        received = b""
+        while len(received) < 10_006:
+            received += await theirs.receive_some()
+        assert received == b"header" + b"x" * 10_000
+        await transport.aclose()
 
 
 async def test_names_of_a_socket_that_has_none_are_none() -> None:

@@ -211,14 +211,15 @@ class Driver:
                 self.writer.start(tasks)
                 if self._options.ping_interval is not None:
                     tasks.start_soon(self.keepalive.run, self._send_keepalive, self.reader.hear, self._fail_for_silence)
-                await self.reader.run()
-                if self.session.state is not State.CLOSED:
-                    await self._finish_transport()
-                self.writer.stop()
+                try:
+                    await self.reader.run()
+                    if self.session.state is not State.CLOSED:
+                        await self._finish_transport()
+                finally:
+                    self.writer.stop()
                 tasks.cancel_scope.cancel()
         finally:
             self._life = None
-            self.writer.stop()
             self.session.lose_transport(CloseCause.RESET, self.writer.error)
             self.transport.drop()
             try:

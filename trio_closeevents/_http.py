@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -16,6 +15,19 @@ TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 # RFC 9110 §5.5: visible characters, space, tab, and what older servers send (obs-text)
 FIELD_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+
+FEW: Final = 32  # fields that are searched one by one; an index of them would be larger than they are
+
+# The names that most handshakes have, so that connections share them.
+COMMON_NAMES: Final = {
+    spelling: spelling
+    for name in (
+        "Host", "Upgrade", "Connection", "Origin", "Cookie", "Authorization", "Pragma", "Cache-Control", "User-Agent",
+        "Accept", "Accept-Encoding", "Accept-Language", "Sec-WebSocket-Key", "Sec-WebSocket-Version",
+        "Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions", "Sec-WebSocket-Accept", "Date", "Server",
+    )
+    for spelling in (name, name.lower())
+}  # fmt: skip
 
 
 class Headers(Mapping[str, str]):
@@ -33,7 +45,7 @@ class Headers(Mapping[str, str]):
             Latin-1 (§5.5).
     """
 
-    __slots__ = ("_pairs",)
+    __slots__ = ("_index", "_pairs")
 
     def __init__(self, fields: HeadersLike = ()) -> None:
         pairs: Iterable[object] = fields
@@ -42,6 +54,9 @@ class Headers(Mapping[str, str]):
         elif isinstance(fields, Mapping):
             pairs = cast("Mapping[str, str]", fields).items()
         self._pairs = tuple([checked_field(pair) for pair in pairs])
+        self._index: dict[str, list[str]] | None = None
+        if len(self._pairs) > FEW:
+            self._index = self._by_name()
 
     @property
     def pairs(self) -> tuple[tuple[str, str], ...]:
@@ -51,6 +66,8 @@ class Headers(Mapping[str, str]):
     def get_all(self, name: str) -> tuple[str, ...]:
         """Return every value of *name*, in order; empty if there is none."""
         wanted = name.lower()
+        if self._index is not None:
+            return tuple(self._index.get(wanted, ()))
         return tuple(value for name, value in self._pairs if name.lower() == wanted)
 
     def __getitem__(self, name: str) -> str:
@@ -68,6 +85,8 @@ class Headers(Mapping[str, str]):
         return isinstance(name, str) and bool(self.get_all(name))
 
     def _by_name(self) -> dict[str, list[str]]:
+        if self._index is not None:
+            return self._index
         values: dict[str, list[str]] = {}
         for name, value in self._pairs:
             values.setdefault(name.lower(), []).append(value)
@@ -97,7 +116,7 @@ def checked_field(pair: object) -> tuple[str, str]:
         raise ValueError(f"header name {name!r} is not a token (RFC 9110 §5.1)")
     if not FIELD_VALUE.fullmatch(value):
         raise ValueError(f"header {name}: {value!r} has a character that may not travel in a header (RFC 9110 §5.5)")
-    return sys.intern(name), value.strip(" \t")  # every connection has the same names
+    return COMMON_NAMES.get(name, name), value.strip(" \t")
 
 
 def headers_from_wire(fields: Iterable[tuple[bytes, bytes]]) -> Headers:

@@ -136,7 +136,7 @@ class Reader:
             if not self._session.has_data and self._session.state is State.OPEN and self._input_end is None:
                 self._interrupted = False
                 return None
-            messages, size = self._read_together(MANY)
+            messages, size = self._read_together(min(MANY, self.inbox.room + 1))
             if len(messages) == 1:
                 return messages[0]
             if messages:
@@ -195,6 +195,8 @@ class Reader:
     async def _wait_on_socket(self) -> None:
         if self._writer.outbox.size:
             self._writer.flush()
+            if self._decided.is_set():  # that was our Close, or it has broken
+                return
         self._waiting = True
         began = perf_counter()
         try:

@@ -25,6 +25,8 @@ __all__ = ["LOST", "SocketTransport", "StreamTransport", "Transport", "as_tls", 
 CHUNK: Final = 64 * 1024  # bytes to read at once
 MUCH: Final = 256 * 1024  # where that was not enough
 
+HAS_SENDMSG: Final = hasattr(stdlib_socket.socket, "sendmsg")  # not on Windows
+
 # How a stream tells that it is no longer good; the cause is the operating system's error.
 LOST: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
 
@@ -139,7 +141,13 @@ class SocketTransport(Transport):
         try:
             while outbox.size:
                 heads = outbox.heads(MUCH)
-                outbox.advance(self._socket.send(heads[0]) if len(heads) == 1 else self._socket.sendmsg(heads))
+                if len(heads) == 1:
+                    sent = self._socket.send(heads[0])
+                elif HAS_SENDMSG:
+                    sent = self._socket.sendmsg(heads)
+                else:
+                    sent = self._socket.send(b"".join(heads))
+                outbox.advance(sent)
         except (BlockingIOError, InterruptedError):
             pass
 

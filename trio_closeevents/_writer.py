@@ -86,7 +86,11 @@ class Writer:
     def _note_hindrance(self) -> None:
         """Note whether anything is in the way of a message."""
         self.is_hindered = (
-            self._is_crowded or self._in_message is not None or self.error is not None or bool(self._before_queue)
+            self._is_crowded
+            or self._in_message is not None
+            or self.error is not None
+            or self._is_admitting
+            or bool(self._before_queue)
         )
 
     def put(self, message: str | bytes, frame: Frame | None = None) -> bool:
@@ -144,7 +148,9 @@ class Writer:
         """
         if not await self._wait_for_turn():
             return False
-        return self.put(message) or await self.wait_for_room()
+        has_room = self.put(message)
+        self._admit_senders()
+        return has_room or await self.wait_for_room()
 
     @contextmanager
     def cut_off_at_the_end(self) -> Generator[None]:
@@ -193,15 +199,16 @@ class Writer:
         self._admit_senders()
 
     async def _wait_for_turn(self) -> bool:
-        while self._is_open and (self._is_crowded or self._in_message is not None or self.error is not None):
+        is_last = self._is_admitting or bool(self._before_queue)  # of several that wait
+        while self._is_open and (is_last or self._is_crowded or self._in_message is not None or self.error is not None):
             if self._in_message is trio.lowlevel.current_task():
                 raise RuntimeError("send() in an iterable that is being sent would wait for itself: use another task")
             self.is_hindered = True  # who comes now waits behind this one
             try:
                 await self._before_queue.park()
+                self._is_admitting = is_last = False
             finally:
                 self._note_hindrance()
-            self._is_admitting = False
             if self._decided.is_set():
                 return False
         if not self._is_open:
@@ -223,7 +230,7 @@ class Writer:
     def _admit_senders(self) -> None:
         blocked = self._is_crowded or self._in_message is not None or self.error is not None
         if self._is_open and not blocked and not self._is_admitting and self._before_queue:
-            self._is_admitting = True
+            self._is_admitting = self.is_hindered = True
             self._before_queue.wake_one()
 
     def send_control(self, frame: bytes) -> None:

@@ -1094,3 +1094,36 @@ async def test_send_in_parts_is_compressed_as_one_message(stage: Stage) -> None:
 
     outcome = await play(CompressingStage(stage.role, stage.wire), block, script, compression="deflate")
     assert [message[0] for message in messages(outcome.peer.frames)] == [TEXT, TEXT]
+
+
+async def test_senders_that_waited_for_a_fragmented_message_all_go_on(stage: Stage) -> None:
+    """One after the other, in their order, and before whoever comes later; none is forgotten."""
+    names = [f"waits {number}" for number in range(5)]
+
+    async def block(ws: WebSocket) -> None:
+        for _ in range(10):
+            go_on = trio.Event()
+
+            async def parts(go_on: trio.Event = go_on) -> AsyncIterator[str]:
+                yield "first"
+                await go_on.wait()
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(ws.send, parts())
+                await trio.testing.wait_all_tasks_blocked()
+                for name in names:
+                    nursery.start_soon(ws.send, name)
+                    await trio.testing.wait_all_tasks_blocked()
+                go_on.set()
+                await trio.lowlevel.checkpoint()
+                await ws.send("later")
+
+    outcome = await play(stage, block, echo_close)
+    assert (
+        messages(outcome.peer.frames)
+        == [
+            (TEXT, [b"first", b""]),
+            *[(TEXT, [name.encode()]) for name in [*names, "later"]],
+        ]
+        * 10
+    )

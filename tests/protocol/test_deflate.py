@@ -1830,3 +1830,19 @@ def test_wsproto_has_one_text_for_all_errors_of_extensions() -> None:
 
     assert isinstance(event, CloseConnection)
     assert (event.code, event.reason) == (1007, "error in extension")
+
+
+def test_message_whose_empty_end_was_only_begun_is_still_to_come() -> None:
+    """There may be something to look at although no data is left: work ended between a header and its empty payload."""
+    deflate = PerMessageDeflate(Deflate(), client=False)
+    assert deflate.accept("permessage-deflate") is not None
+    session = Session(client=False, extensions=(deflate,))
+    (payload,) = deflated(b"hello")
+    session.receive_data(frame(TEXT, payload, rsv=4, fin=False, masked=True) + frame(0, b"", masked=True))
+    work = 0
+    while session._data:
+        work += 1
+        assert session.next_event(work) is None
+    assert session.has_data
+    assert session.next_event() == "hello"
+    assert not session.has_data

@@ -120,7 +120,7 @@ class Session:
     @property
     def has_data(self) -> bool:
         """There may be something to look at."""
-        return bool(self._data) or self._message.streaming
+        return bool(self._data) or self._header is not None or self._message.streaming
 
     @property
     def cause(self) -> CloseCause | None:
