@@ -24,6 +24,7 @@ ROOT: Final = Path(__file__).parents[1]
 START_LIMIT: Final = 20.0  # seconds until a server has told its port
 MEASURED_CORE: Final = 0  # what is measured has a core of its own
 LOAD_CORE: Final = 1
+NO_BYTECODE: Final = "PYTHONDONTWRITEBYTECODE"  # with it, an import would be a compilation
 IMPORT: Final = "import time; begin = time.perf_counter(); import {}; print(time.perf_counter() - begin)"
 
 
@@ -109,6 +110,7 @@ def run(command: list[str], limit: float, *, core: int = LOAD_CORE) -> str:
         done = subprocess.run(
             [*on_core(core), *command],
             cwd=ROOT,
+            env={name: value for name, value in os.environ.items() if name != NO_BYTECODE},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

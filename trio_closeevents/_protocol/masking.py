@@ -16,7 +16,9 @@ from typing import Final, TypeAlias, cast
 __all__ = ["MaskKeys", "mask", "mask_in_python", "speedups_enabled"]
 
 SHORT: Final = 500  # bytes up to which an integer is faster
-XOR: Final = tuple(bytes(byte ^ key for byte in range(256)) for key in range(256))
+BYTES: Final = int.from_bytes(bytes(range(256)))
+EACH: Final = int.from_bytes(b"\1" * 256)  # times a byte of the key: that byte, 256 times
+XOR: Final = [(BYTES ^ EACH * key).to_bytes(256) for key in range(256)]  # by a byte of the key: tables to translate by
 PURE: Final = "TRIO_CLOSEEVENTS_PURE"  # set in the environment: do not use the extension module
 KEYS_AT_ONCE: Final = 1024  # 4-byte keys that one call of the system makes
 
