@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from http import HTTPStatus
 from typing import Any, Final, TypeAlias, cast
 
 __all__ = ["Headers", "HeadersLike", "Request", "Response"]
@@ -16,6 +15,7 @@ TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 # RFC 9110 §5.5: visible characters, space, tab, and what older servers send (obs-text)
 FIELD_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
+SWITCHING_PROTOCOLS: Final = 101
 FEW: Final = 32  # fields that are searched one by one; an index of them would be larger than they are
 
 # The names that most handshakes have, so that connections share them.
@@ -174,7 +174,7 @@ class Response:
     def __init__(self, status: int, headers: HeadersLike = (), body: bytes | str = b"") -> None:
         if not isinstance(status, int) or isinstance(status, bool):
             raise TypeError(f"HTTP status must be an int, not {type(status).__name__}: {status!r}")
-        if status != HTTPStatus.SWITCHING_PROTOCOLS and not 200 <= status <= 599:
+        if status != SWITCHING_PROTOCOLS and not 200 <= status <= 599:
             raise ValueError(f"HTTP status {status} is out of the range 200-599")
         fields = Headers(headers)
         if isinstance(body, str):
@@ -190,6 +190,8 @@ class Response:
     @property
     def phrase(self) -> str:
         """The reason phrase that belongs to the status, `""` if it has none."""
+        from http import HTTPStatus  # it takes long to import, and connections that open do not need it
+
         try:
             return HTTPStatus(self.status).phrase
         except ValueError:
