@@ -68,6 +68,22 @@ def test_headers_are_made_of_a_mapping_or_of_pairs(fields: Any) -> None:
     assert Headers(fields).pairs == (("A", "1"), ("b", "2"))
 
 
+@pytest.mark.parametrize("number", [3, 32, 33, 500])
+def test_headers_are_the_same_however_many(number: int) -> None:
+    """Few are searched one by one, many by an index: nobody can tell."""
+    pairs = [(f"X-{at % (number - 1)}", str(at)) for at in range(number)]
+    headers = Headers(pairs)
+    assert headers.get_all("x-0") == ("0", str(number - 1))
+    assert headers["X-1"] == "1"
+    assert (headers.get("x-none"), "X-1" in headers, "x-none" in headers) == (None, True, False)
+    assert len(headers) == len(dict(headers)) == number - 1
+    assert [*headers][:2] == ["x-0", "x-1"]
+    assert headers == Headers([(name.upper(), value) for name, value in pairs])
+    assert hash(headers) == hash(Headers(pairs))
+    with pytest.raises(KeyError):
+        headers["x-none"]
+
+
 def test_headers_of_headers_keep_every_value() -> None:
     """A copy of multi-valued headers is not joined."""
     assert Headers(COOKIES).pairs == COOKIES.pairs

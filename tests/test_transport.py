@@ -8,7 +8,7 @@ import pytest
 import trio
 import trio.testing
 
-from trio_closeevents import _transport, accept
+from trio_closeevents import LocallyClosed, _transport, accept
 from trio_closeevents._outbox import Outbox
 from trio_closeevents._transport import SocketTransport, socket_names
 from trio_closeevents.testing import ScriptedPeer
@@ -86,6 +86,20 @@ async def test_large_message_goes_out_behind_its_header(has_sendmsg: bool, monke
             received += await theirs.receive_some()
         assert received == b"header" + b"x" * 10_000
         await transport.aclose()
+
+
+async def test_connection_that_ends_in_the_last_look_before_a_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is written on the way to waiting may end the connection: then nobody waits for its socket any more."""
+    ours, theirs = await socket_pair()
+    peer = ScriptedPeer(theirs, client=True)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(peer.open)
+        async with accept(ours) as websocket:
+            websocket._writer.outbox.append(b"what makes the receiver flush")
+            monkeypatch.setattr(websocket._writer, "flush", websocket.abort)
+            with trio.fail_after(5), pytest.raises(LocallyClosed):
+                await websocket.receive()
+    await peer.aclose()
 
 
 async def test_names_of_a_socket_that_has_none_are_none() -> None:
