@@ -19,7 +19,7 @@ async def test_reader_goes_on_when_the_program_makes_room(autojump_clock: MockCl
         texts = [peer.frame(TEXT, b"%d" % number) for number in range(3)]
         await peer.send(*texts[:2], peer.frame(PING, b"?"), texts[2])
         await trio.testing.wait_all_tasks_blocked()
-        assert websocket._reader._sleeper is not None
+        assert websocket._reader._sleeper
         assert not websocket._reader.is_free
 
         turns_of_this_run().begin()

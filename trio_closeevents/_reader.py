@@ -34,7 +34,7 @@ from ._protocol.closing import State
 from ._protocol.session import Ping, Pong, Session
 from ._transport import LOST, Transport, os_error
 from ._turns import turns_of_this_run
-from ._waiters import Flag, Waiters
+from ._waiters import Flag, Sleeper, Waiters
 from ._writer import Writer
 
 __all__ = ["Reader"]
@@ -92,7 +92,7 @@ class Reader:
         self._fed = Waiters()
         self._interrupted = False  # there is more to look at, but others had to have their turn
         self._nap_scope: trio.CancelScope | None = None  # round a wait of the reader's task
-        self._sleeper: trio.lowlevel.Task | None = None  # the reader's task, while it sleeps until it is needed
+        self._sleeper = Sleeper()  # the reader's task, as long as nobody needs it
         self._is_reading = False  # the reader's task waits for the transport
         self.is_free = True
         self._is_quick = False  # the peer has answered soon
@@ -126,7 +126,7 @@ class Reader:
         finally:
             self._receiving = False
             self._received += 1
-            if self._sleeper is not None:
+            if self._sleeper:
                 self.wake()
             self.is_free = not self._streaming
 
@@ -344,7 +344,7 @@ class Reader:
     def give_up_stream(self) -> None:
         """Undo `begin_stream`: nothing came out. Pieces that somebody else has looked at stay what they are."""
         self._streaming = False
-        self.is_free = self._sleeper is None
+        self.is_free = not self._sleeper
         if not self._half_read and not isinstance(self.inbox.oldest, Piece):
             self._session.end_stream()
 
@@ -403,7 +403,8 @@ class Reader:
             if self._interrupted and not self._receiving:
                 await trio.lowlevel.checkpoint()
             elif not self._may_read():
-                await self._sleep()
+                self.is_free = False
+                await self._sleeper.sleep()
             elif self._take_input():
                 if self._hungry:
                     self._hungry = False
@@ -424,17 +425,6 @@ class Reader:
             await wait(*args)
         self._nap_scope = None
 
-    async def _sleep(self) -> None:
-        """Wait until woken; as `_nap`, but cheaper, since many connections do nothing else."""
-
-        def abort(_: object) -> trio.lowlevel.Abort:
-            self._sleeper = None
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        self.is_free = False
-        self._sleeper = trio.lowlevel.current_task()
-        await trio.lowlevel.wait_task_rescheduled(abort)
-
     def take_over(self) -> None:
         """Let the reader read at once: the program waits for something that is no message."""
         self.was_used()
@@ -444,9 +434,7 @@ class Reader:
         """Let the reader look at what has changed."""
         self._is_reading = False
         self.is_free = not (self._receiving or self._streaming)
-        if self._sleeper is not None:
-            sleeper, self._sleeper = self._sleeper, None
-            trio.lowlevel.reschedule(sleeper)
+        self._sleeper.wake()
         if self._nap_scope is not None:
             self._nap_scope.cancel()
 

@@ -1,10 +1,10 @@
-"""`Waiters` and `Flag`: a parking lot and an event that cost next to nothing before somebody waits."""
+"""`Waiters`, `Flag` and `Sleeper`: a parking lot, an event and a nap that cost next to nothing."""
 
 from __future__ import annotations
 
 import trio
 
-__all__ = ["Flag", "Waiters"]
+__all__ = ["Flag", "Sleeper", "Waiters"]
 
 
 class Waiters:
@@ -58,3 +58,31 @@ class Flag:
             await trio.lowlevel.checkpoint()
         else:
             await self._waiters.park()
+
+
+class Sleeper:
+    """One task that sleeps until it is needed; true while it does."""
+
+    __slots__ = ("_task",)
+
+    def __init__(self) -> None:
+        self._task: trio.lowlevel.Task | None = None
+
+    def __bool__(self) -> bool:
+        return self._task is not None
+
+    async def sleep(self) -> None:
+        """Wait until woken. If cancelled, nobody sleeps any more."""
+        self._task = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(self._give_up)
+
+    def _give_up(self, _: object) -> trio.lowlevel.Abort:
+        self._task = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    def wake(self) -> bool:
+        """Wake the task; tell whether it slept."""
+        task, self._task = self._task, None
+        if task is not None:
+            trio.lowlevel.reschedule(task)
+        return task is not None

@@ -20,7 +20,7 @@ from ._protocol.plain import Frame
 from ._protocol.session import Session
 from ._transport import LOST, Transport, os_error
 from ._turns import turns_of_this_run
-from ._waiters import Flag, Waiters
+from ._waiters import Flag, Sleeper, Waiters
 
 __all__ = ["Writer"]
 
@@ -65,7 +65,7 @@ class Writer:
         self._turns = turns_of_this_run()
         self._flushed_in = -1  # the turn in which the first message went
         self._tasks: trio.Nursery | None = None  # where the task is started when it has something to do
-        self._task: trio.lowlevel.Task | None = None  # as long as it waits for that
+        self._idle = Sleeper()  # the task, as long as nothing is queued
         self._is_awake = False  # it looks at the queue before it waits again
         self._before_queue = Waiters()  # senders whose message is not queued yet
         self.is_hindered = False
@@ -221,10 +221,7 @@ class Writer:
         if self._is_awake:
             return
         self._is_awake = True
-        if self._task is not None:
-            task, self._task = self._task, None
-            trio.lowlevel.reschedule(task)
-        elif self._tasks is not None:
+        if not self._idle.wake() and self._tasks is not None:
             self._tasks.start_soon(self._run)
 
     def _admit_senders(self) -> None:
@@ -313,7 +310,8 @@ class Writer:
         """Write what is queued, until cancelled."""
         while True:
             if not self.outbox.size:
-                await self._wait_for_work()
+                self._is_awake = False
+                await self._idle.sleep()
                 continue
             try:
                 await self._transport.write(self.outbox)
@@ -323,12 +321,3 @@ class Writer:
                 self._stop(error)
                 self._on_bug(error)
             self._after_write()
-
-    async def _wait_for_work(self) -> None:
-        def abort(_: object) -> trio.lowlevel.Abort:
-            self._task = None
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        self._is_awake = False
-        self._task = trio.lowlevel.current_task()
-        await trio.lowlevel.wait_task_rescheduled(abort)
