@@ -13,7 +13,8 @@ from ._http import TOKEN
 from ._options import Options
 from ._protocol.handshake import ClientHandshake, ServerHandshake
 from ._protocol.session import Session
-from ._transport import LOST, Transport, as_tls, open_transport
+from ._tls import TLSTransport
+from ._transport import LOST, Transport, as_tls, is_open, open_transport, os_error
 
 __all__ = ["Opening", "Unopened", "check_subprotocols", "open_session", "unopened"]
 
@@ -38,7 +39,13 @@ class Opening:
     def secure(self, context: ssl.SSLContext, *, server_side: bool = False, server_hostname: str | None = None) -> None:
         """Put TLS on top of the stream."""
         assert self.stream is not None
-        self.stream = trio.SSLStream(self.stream, context, server_side=server_side, server_hostname=server_hostname)
+        if isinstance(self.stream, trio.SocketStream) and is_open(self.stream):
+            self._transport = TLSTransport(
+                self.stream, context, server_side=server_side, server_hostname=server_hostname
+            )
+            self.stream = None
+        else:
+            self.stream = trio.SSLStream(self.stream, context, server_side=server_side, server_hostname=server_hostname)
 
     async def take_transport(self) -> Transport:
         """Run the TLS handshake, if there is one to run; return the transport, which uses up the stream.
@@ -46,18 +53,20 @@ class Opening:
         Raises:
             Unopened: TLS failed, or the stream is closed already.
         """
-        assert self.stream is not None
-        tls = as_tls(self.stream)
         try:
-            if tls is not None:
+            if isinstance(self._transport, TLSTransport):
+                await self._transport.handshake()
+            elif (tls := as_tls(self.stream)) is not None:
                 await tls.do_handshake()
-        except trio.BrokenResourceError as error:
-            reason = error.__cause__ or error
+        except (OSError, trio.BrokenResourceError) as error:
+            reason = os_error(error)
             raise Unopened(f"the TLS handshake failed: {reason}", CloseCause.TLS) from reason
-        try:
-            self._transport, self.stream = open_transport(self.stream), None
-        except LOST as error:
-            raise Unopened("the stream is closed already", CloseCause.RESET) from error
+        if self._transport is None:
+            assert self.stream is not None
+            try:
+                self._transport, self.stream = open_transport(self.stream), None
+            except LOST as error:
+                raise Unopened("the stream is closed already", CloseCause.RESET) from error
         return self._transport
 
     async def abandon(self) -> None:

@@ -20,7 +20,7 @@ import trio
 
 from ._outbox import Outbox
 
-__all__ = ["LOST", "SocketTransport", "StreamTransport", "Transport", "as_tls", "open_transport", "os_error"]
+__all__ = ["LOST", "SocketTransport", "StreamTransport", "Transport", "as_tls", "is_open", "open_transport", "os_error"]
 
 CHUNK: Final = 64 * 1024  # bytes to read at once
 MUCH: Final = 256 * 1024  # where that was not enough
@@ -163,8 +163,11 @@ class SocketTransport(Transport):
     async def finish(self) -> None:
         try:
             self._socket.shutdown(stdlib_socket.SHUT_WR)
-            while await self.read():
-                await trio.lowlevel.checkpoint()
+            while (data := SocketTransport.take(self)) != b"":  # whatever it means to a subclass
+                if data is None:
+                    await self.wait_input()
+                else:
+                    await trio.lowlevel.checkpoint()
         except LOST:
             return
 
@@ -269,9 +272,15 @@ def open_transport(stream: trio.abc.Stream) -> Transport:
     Raises:
         trio.ClosedResourceError: the stream is closed already.
     """
-    if isinstance(stream, trio.SocketStream) and stream.socket.fileno() == -1:
+    if not isinstance(stream, trio.SocketStream):
+        return StreamTransport(stream)
+    if not is_open(stream):
         raise trio.ClosedResourceError("the stream is closed")
-    return SocketTransport(stream) if isinstance(stream, trio.SocketStream) else StreamTransport(stream)
+    return SocketTransport(stream)
+
+
+def is_open(stream: trio.SocketStream) -> bool:
+    return stream.socket.fileno() != -1
 
 
 def os_error(error: BaseException) -> BaseException:

@@ -1,0 +1,153 @@
+"""TLS over a plain socket.
+
+Theory. `trio.SSLStream` can only be awaited: each record that it reads is a wait of its own, and a cancelled write
+leaves it broken. The protocol itself needs none of that: `ssl.SSLObject` turns bytes into bytes in memory. So TLS that
+we begin ourselves, on a socket, keeps all that a socket has: anybody may ask it without waiting, what has arrived is
+taken together, and a write that is cut off goes on later where it was.
+
+Ciphertext that the network has not taken yet stays here; its plaintext counts as queued until all of it is gone.
+"""
+
+from __future__ import annotations
+
+import ssl
+from contextlib import suppress
+from typing import Final
+
+import trio
+
+from ._outbox import Outbox
+from ._transport import SocketTransport
+
+__all__ = ["TLSTransport"]
+
+RECORD: Final = 16 * 1024  # bytes that a TLS record carries at most (RFC 8446 §5.1)
+PORTION: Final = 128 * 1024  # plaintext to encrypt at once
+
+
+class TLSTransport(SocketTransport):
+    """TLS over a socket, which is taken out of its `trio.SocketStream`. `handshake` comes first."""
+
+    def __init__(
+        self, stream: trio.SocketStream, context: ssl.SSLContext, *, server_side: bool, server_hostname: str | None
+    ) -> None:
+        self._arrived = ssl.MemoryBIO()
+        self._encrypted = ssl.MemoryBIO()
+        self._tls = context.wrap_bio(
+            self._arrived, self._encrypted, server_side=server_side, server_hostname=server_hostname
+        )
+        super().__init__(stream)
+        self._unsent = memoryview(b"")  # ciphertext
+        self._covered = 0  # how many bytes of the outbox it carries
+        self._early: bytes | None = None  # what came together with the end of the handshake, or before a failure
+        self._end: OSError | bytes | None = None  # what comes after all that was taken
+
+    async def handshake(self) -> None:
+        """Agree with the peer on keys.
+
+        Raises:
+            OSError: it failed, or the socket did. The peer is told why, if it can be.
+        """
+        while not self._is_agreed():
+            await self._send_encrypted()
+            await super().wait_input()
+            self._feed(super().take())
+        await self._send_encrypted()
+        if self._arrived.pending:
+            self._early = self._decrypt()
+
+    def _is_agreed(self) -> bool:
+        try:
+            self._tls.do_handshake()
+        except ssl.SSLWantReadError:
+            return False
+        except ssl.SSLError:
+            with suppress(OSError):
+                self._flush()  # the alert
+            raise
+        return True
+
+    def _feed(self, ciphertext: bytes | None) -> None:
+        if ciphertext:
+            self._arrived.write(ciphertext)
+        elif ciphertext is not None:
+            self._arrived.write_eof()
+
+    def take(self) -> bytes | None:
+        if self._early is not None:
+            early, self._early = self._early, None
+            return early
+        if isinstance(self._end, OSError):
+            raise self._end
+        if self._end is not None:
+            return self._end
+        ciphertext = super().take()
+        if ciphertext is None:
+            return None
+        self._feed(ciphertext)
+        return self._decrypt()
+
+    def _decrypt(self) -> bytes | None:
+        """Return what can be read of what has arrived: `b""` at the end, `None` if that is less than a record."""
+        parts: list[bytes] = []
+        try:
+            while part := self._tls.read(RECORD):
+                parts.append(part)
+                if not self._arrived.pending and not self._arrived.eof:
+                    break
+            else:
+                self._end = b""  # close_notify
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLEOFError:
+            self._end = b""  # no close_notify: the WebSocket close tells whether something is missing
+        except ssl.SSLError as error:
+            self._end = error
+        if self._encrypted.pending and not self._unsent:
+            with suppress(OSError):  # which the next write tells of
+                self._flush()  # TLS has an answer of its own
+        if parts:
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+        if isinstance(self._end, OSError):
+            raise self._end
+        return self._end
+
+    def try_send(self, data: bytes) -> int:
+        """As on a socket, but what is not gone wholly is not gone at all: it is begun, and `write_nowait` goes on."""
+        if not self._flush():
+            return 0
+        self._covered = self._tls.write(data)
+        if not self._flush():
+            return 0
+        self._covered = 0
+        return len(data)
+
+    def write_nowait(self, outbox: Outbox) -> None:
+        while self._flush():
+            outbox.advance(self._covered)
+            self._covered = 0
+            if not outbox.size:
+                return
+            for head in outbox.heads(PORTION):
+                self._covered += self._tls.write(head)
+
+    def _flush(self) -> bool:
+        """Hand over ciphertext; tell whether none is left."""
+        try:
+            while self._unsent or self._encrypted.pending:
+                self._unsent = self._unsent or memoryview(self._encrypted.read())
+                self._unsent = self._unsent[self._socket.send(self._unsent) :]
+        except (BlockingIOError, InterruptedError):
+            return False
+        return True
+
+    async def _send_encrypted(self) -> None:
+        while not self._flush():
+            await trio.lowlevel.wait_writable(self._socket)
+
+    async def finish(self) -> None:
+        with suppress(OSError):  # a peer that floods makes OpenSSL refuse, and there is no need to wait for its answer
+            self._tls.unwrap()
+        with suppress(OSError, trio.ClosedResourceError):
+            await self._send_encrypted()
+        await super().finish()
