@@ -11,6 +11,8 @@ from typing import Final, Protocol
 
 import trio
 
+from ._runs import PerRun
+
 __all__ = ["INTERVAL", "HandsOff", "hands_off_of_this_run"]
 
 INTERVAL: Final = 0.02  # seconds that a program which receives is left alone before somebody looks again
@@ -61,13 +63,4 @@ class HandsOff:
             self._others.unpark()
 
 
-of_this_run: trio.lowlevel.RunVar[HandsOff] = trio.lowlevel.RunVar("trio_closeevents.hands_off")
-
-
-def hands_off_of_this_run() -> HandsOff:
-    """Return what the readers of the run of trio share that this is called in."""
-    try:
-        return of_this_run.get()
-    except LookupError:
-        of_this_run.set(hands_off := HandsOff())
-        return hands_off
+hands_off_of_this_run: Final = PerRun("hands_off", HandsOff).get

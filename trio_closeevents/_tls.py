@@ -12,17 +12,29 @@ from __future__ import annotations
 
 import ssl
 from contextlib import suppress
-from typing import Final
+from typing import Final, cast
 
 import trio
 
 from ._outbox import Outbox
-from ._transport import SocketTransport
+from ._runs import PerRun
+from ._transport import CHUNK, SocketTransport
 
 __all__ = ["TLSTransport"]
 
 RECORD: Final = 16 * 1024  # bytes that a TLS record carries at most (RFC 8446 §5.1)
 PORTION: Final = 128 * 1024  # plaintext to encrypt at once
+
+
+class Scratch:
+    """Room for what is only looked at for a moment. To allocate it each time costs as much as to decrypt it."""
+
+    def __init__(self) -> None:
+        self.ciphertext = memoryview(bytearray(2 * CHUNK))
+        self.plaintext = memoryview(bytearray(2 * CHUNK + RECORD))  # and a record that had come in part before
+
+
+scratch_of_this_run: Final = PerRun("scratch", Scratch).get
 
 
 class TLSTransport(SocketTransport):
@@ -39,6 +51,7 @@ class TLSTransport(SocketTransport):
         super().__init__(stream)
         self._unsent = memoryview(b"")  # ciphertext
         self._covered = 0  # how many bytes of the outbox it carries
+        self._scratch = scratch_of_this_run()
         self._early: bytes | None = None  # what came together with the end of the handshake, or before a failure
         self._end: OSError | bytes | None = None  # what comes after all that was taken
 
@@ -50,8 +63,8 @@ class TLSTransport(SocketTransport):
         """
         while not self._is_agreed():
             await self._send_encrypted()
-            await super().wait_input()
-            self._feed(super().take())
+            await self.wait_input()
+            self._fetch()
         await self._send_encrypted()
         if self._arrived.pending:
             self._early = self._decrypt()
@@ -67,12 +80,6 @@ class TLSTransport(SocketTransport):
             raise
         return True
 
-    def _feed(self, ciphertext: bytes | None) -> None:
-        if ciphertext:
-            self._arrived.write(ciphertext)
-        elif ciphertext is not None:
-            self._arrived.write_eof()
-
     def take(self) -> bytes | None:
         if self._early is not None:
             early, self._early = self._early, None
@@ -81,18 +88,28 @@ class TLSTransport(SocketTransport):
             raise self._end
         if self._end is not None:
             return self._end
-        ciphertext = super().take()
-        if ciphertext is None:
-            return None
-        self._feed(ciphertext)
-        return self._decrypt()
+        return self._decrypt() if self._fetch() else None
+
+    def _fetch(self) -> bool:
+        """Hand to TLS what has arrived; tell whether there was anything, the end of it included."""
+        buffer = self._scratch.ciphertext
+        try:
+            size = self._socket.recv_into(buffer)
+        except (BlockingIOError, InterruptedError):
+            return False
+        if size:
+            self._arrived.write(buffer[:size])
+        else:
+            self._arrived.write_eof()
+        return True
 
     def _decrypt(self) -> bytes | None:
         """Return what can be read of what has arrived: `b""` at the end, `None` if that is less than a record."""
-        parts: list[bytes] = []
+        buffer = self._scratch.plaintext
+        size = 0
         try:
-            while part := self._tls.read(RECORD):
-                parts.append(part)
+            while part := cast("int", self._tls.read(RECORD, buffer[size:])):
+                size += part
                 if not self._arrived.pending and not self._arrived.eof:
                     break
             else:
@@ -106,8 +123,8 @@ class TLSTransport(SocketTransport):
         if self._encrypted.pending and not self._unsent:
             with suppress(OSError):  # which the next write tells of
                 self._flush()  # TLS has an answer of its own
-        if parts:
-            return parts[0] if len(parts) == 1 else b"".join(parts)
+        if size:
+            return bytes(buffer[:size])
         if isinstance(self._end, OSError):
             raise self._end
         return self._end

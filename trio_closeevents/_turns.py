@@ -13,6 +13,8 @@ from typing import Final
 
 import trio
 
+from ._runs import PerRun
+
 __all__ = ["Turns", "turns_of_this_run"]
 
 LENGTH: Final = 0.001  # seconds
@@ -46,13 +48,4 @@ class Turns:
             self.begin()
 
 
-of_this_run: trio.lowlevel.RunVar[Turns] = trio.lowlevel.RunVar("trio_closeevents.turns")
-
-
-def turns_of_this_run() -> Turns:
-    """Return the turns of the run of trio that this is called in."""
-    try:
-        return of_this_run.get()
-    except LookupError:
-        of_this_run.set(turns := Turns())
-        return turns
+turns_of_this_run: Final = PerRun("turns", Turns).get

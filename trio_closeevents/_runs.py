@@ -1,0 +1,33 @@
+"""`PerRun`: what all connections of one run of trio share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+import trio
+
+__all__ = ["PerRun"]
+
+T = TypeVar("T")
+
+
+class PerRun(Generic[T]):
+    """Something that a run of trio has one of, made when it is first asked for.
+
+    Args:
+        name: for trio's debugging aids.
+        make: makes it.
+    """
+
+    def __init__(self, name: str, make: Callable[[], T]) -> None:
+        self._var: trio.lowlevel.RunVar[T] = trio.lowlevel.RunVar(f"trio_closeevents.{name}")
+        self._make = make
+
+    def get(self) -> T:
+        """Return that of the run that this is called in."""
+        try:
+            return self._var.get()
+        except LookupError:
+            self._var.set(made := self._make())
+            return made
