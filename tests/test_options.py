@@ -16,7 +16,7 @@ from trio_closeevents._options import OptionsDict, takes_options
 DEFAULTS: Final = {
     "max_message_size": 2**20,
     "max_fragments": 2**17,
-    "max_queue": 16,
+    "max_queue": 64,
     "max_queue_bytes": 2**20,
     "open_timeout": 10,
     "close_timeout": 10,

@@ -45,10 +45,10 @@ class WebSocketBlock(AbstractAsyncContextManager[WebSocket]):
         self._task = trio.lowlevel.current_task()
         self._manager = trio.open_nursery()
         self._nursery = await self._manager.__aenter__()
-        self._nursery.start_soon(websocket.run, name="trio_closeevents connection")
         if self._options.cancel_on_close:
             websocket.under_block = trio.CancelScope()
             websocket.under_block.__enter__()
+        self._nursery.start_soon(websocket.run, name="trio_closeevents connection")
         return websocket
 
     @protected

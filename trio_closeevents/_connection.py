@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -187,9 +187,7 @@ class WebSocket(trio.abc.Channel[str | bytes]):
             await checkpoint_if_cancelled()
             return self._ready.pop()
         self._reader.check_whole()
-        message = cast("str | bytes | None", await self._reader.receive())
-        if message is None:
-            raise self._closed_error(sending=False) from self._session.error
+        message = self._delivered(await self._reader.receive())
         if decode is True and isinstance(message, bytes):
             try:
                 return decoded(message)
@@ -203,10 +201,16 @@ class WebSocket(trio.abc.Channel[str | bytes]):
         if self._ready and self._reader.is_free and perf_counter() < self._turns.until:
             await checkpoint_if_cancelled()
             return self._ready.pop()
+        self._reader.check_whole()
         try:
-            return await self.receive()
+            return self._delivered(await self._reader.receive())
         except trio.EndOfChannel:
             raise StopAsyncIteration from None
+
+    def _delivered(self, message: str | bytes | Piece | None) -> str | bytes:
+        if message is None:
+            raise self._closed_error(sending=False) from self._session.error
+        return cast("str | bytes", message)
 
     def receive_stream(self, *, max_size: int | None = None) -> MessageStream:
         """Receive the next message piece by piece, as it arrives: for messages that are larger than memory.
@@ -450,14 +454,16 @@ class WebSocket(trio.abc.Channel[str | bytes]):
         error.__cause__ = self._session.error
         return error if isinstance(error, ConnectionBroken) else None
 
-    @protected
-    async def run(self) -> None:
+    def run(self) -> Coroutine[object, object, None]:
         """The connection's own tasks; ends when the transport is gone."""
+        return self._driver.run() if self.under_block is None else self._run_under_block(self.under_block)
+
+    @protected
+    async def _run_under_block(self, block: trio.CancelScope) -> None:
         try:
             await self._driver.run()
         finally:
-            if self.under_block is not None:
-                self.under_block.cancel()
+            block.cancel()
 
     def close_for(self, left_by: BaseException | None) -> None:
         """Begin the ending that a block asks for which *left_by* leaves, or which returns (`None`)."""

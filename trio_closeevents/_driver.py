@@ -57,13 +57,9 @@ class Driver:
         self._life: trio.CancelScope | None = None  # theirs, while they run
         self.decided = Flag()
         self.gone = Flag()
+        sync, fail = self.sync, self._fail_internally  # one object each, for both halves
         self.writer = Writer(
-            session,
-            transport,
-            self.decided,
-            on_close_written=self.sync,
-            on_broken=self._writing_broke,
-            on_bug=self._fail_internally,
+            session, transport, self.decided, on_close_written=sync, on_broken=self._writing_broke, on_bug=fail
         )
         self._options = options
         self._on_end = on_end
@@ -77,8 +73,8 @@ class Driver:
             options,
             self.decided,
             client=client,
-            on_change=self.sync,
-            on_bug=self._fail_internally,
+            on_change=sync,
+            on_bug=fail,
         )
 
     async def ping(self, payload: bytes | None) -> float | None:
@@ -157,9 +153,11 @@ class Driver:
         """Let the transport be gone in *seconds* from now at the latest."""
         if not self.transport.any_task:
             seconds = max(seconds, AT_ONCE)
-        self._deadline = min(self._deadline, trio.current_time() + seconds)
-        if self._life is not None:
-            self._life.deadline = self._deadline
+        deadline = trio.current_time() + seconds
+        if deadline < self._deadline:
+            self._deadline = deadline
+            if self._life is not None:
+                self._life.deadline = deadline
 
     def sync(self) -> None:
         """Follow the session: the one place where its state has consequences."""
@@ -225,7 +223,8 @@ class Driver:
             try:
                 self.sync()  # may call `on_close`, which may be interrupted
             finally:
-                await self._close_transport()
+                if not self.transport.any_task:
+                    await self._close_transport()
                 self.gone.set()
 
     async def _close_transport(self) -> None:

@@ -15,16 +15,19 @@ TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 # RFC 9110 §5.5: visible characters, space, tab, and what older servers send (obs-text)
 FIELD_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
+FIELD_LINES: Final = re.compile(rf"{TOKEN.pattern}:{FIELD_VALUE.pattern}(?:\n{TOKEN.pattern}:{FIELD_VALUE.pattern})*")
+
 SWITCHING_PROTOCOLS: Final = 101
 FEW: Final = 32  # fields that are searched one by one; an index of them would be larger than they are
 
-# The names that most handshakes have, so that connections share them.
-COMMON_NAMES: Final = {
+# The names and values that most handshakes have, so that connections share them.
+COMMON: Final = {
     spelling: spelling
     for name in (
         "Host", "Upgrade", "Connection", "Origin", "Cookie", "Authorization", "Pragma", "Cache-Control", "User-Agent",
         "Accept", "Accept-Encoding", "Accept-Language", "Sec-WebSocket-Key", "Sec-WebSocket-Version",
         "Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions", "Sec-WebSocket-Accept", "Date", "Server",
+        "WebSocket", "keep-alive, Upgrade", "no-cache", "13",
     )
     for spelling in (name, name.lower())
 }  # fmt: skip
@@ -48,15 +51,26 @@ class Headers(Mapping[str, str]):
     __slots__ = ("_index", "_pairs")
 
     def __init__(self, fields: HeadersLike = ()) -> None:
-        pairs: Iterable[object] = fields
+        self._pairs: tuple[tuple[str, str], ...]
+        self._index: dict[str, list[str]] | None = None
         if isinstance(fields, Headers):
-            pairs = fields.pairs
-        elif isinstance(fields, Mapping):
+            self._pairs, self._index = fields._pairs, fields._index
+            return
+        pairs: Iterable[object] = fields
+        if isinstance(fields, Mapping):
             pairs = cast("Mapping[str, str]", fields).items()
         self._pairs = tuple([checked_field(pair) for pair in pairs])
-        self._index: dict[str, list[str]] | None = None
         if len(self._pairs) > FEW:
             self._index = self._by_name()
+
+    @classmethod
+    def of_checked(cls, fields: Iterable[tuple[str, str]]) -> Headers:
+        """Make headers of names and values that are known to be good."""
+        headers = cls()
+        headers._pairs = tuple([(COMMON.get(name, name), COMMON.get(value, value)) for name, value in fields])
+        if len(headers._pairs) > FEW:
+            headers._index = headers._by_name()
+        return headers
 
     @property
     def pairs(self) -> tuple[tuple[str, str], ...]:
@@ -116,7 +130,18 @@ def checked_field(pair: object) -> tuple[str, str]:
         raise ValueError(f"header name {name!r} is not a token (RFC 9110 §5.1)")
     if not FIELD_VALUE.fullmatch(value):
         raise ValueError(f"header {name}: {value!r} has a character that may not travel in a header (RFC 9110 §5.5)")
-    return COMMON_NAMES.get(name, name), value.strip(" \t")
+    return COMMON.get(name, name), value.strip(" \t")
+
+
+def headers_from_lines(lines: str) -> Headers:
+    """Make `Headers` of the field lines of a message's head, with a line feed between them.
+
+    Raises:
+        ValueError: a line is folded (RFC 9112 §5.2 has done away with that), or a value may not travel.
+    """
+    fields = [(name, value.strip(" \t")) for name, _, value in (line.partition(":") for line in lines.split("\n"))]
+    # Nearly all lines are well-formed: then they need not be looked at one by one.
+    return Headers.of_checked(fields) if FIELD_LINES.fullmatch(lines) else Headers(fields if lines else ())
 
 
 def headers_from_wire(fields: Iterable[tuple[bytes, bytes]]) -> Headers:

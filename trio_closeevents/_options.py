@@ -56,7 +56,7 @@ class Options:
 
     max_message_size: int | None = 2**20
     max_fragments: int | None = 2**17
-    max_queue: int | None = 16
+    max_queue: int | None = 64
     max_queue_bytes: int | None = 2**20
     open_timeout: float = 10
     close_timeout: float = 10

@@ -72,10 +72,14 @@ class Transport(Protocol):
 
     async def write_all(self, data: bytes) -> None:
         """Hand over all of *data*. One of `LOST` if it broke."""
-        outbox = Outbox()
-        outbox.append(data)
-        while outbox.size:
-            await self.write(outbox)
+        sent = self.try_send(data)
+        if sent < len(data):
+            outbox = Outbox()
+            outbox.append(data)
+            outbox.heads(sent)
+            outbox.advance(sent)
+            while outbox.size:
+                await self.write(outbox)
 
     async def finish(self) -> None:
         """Shut down the sending side, read to the end of what the peer sends, and throw it away.
@@ -105,7 +109,8 @@ class SocketTransport(Transport):
     any_task = True
 
     def __init__(self, stream: trio.SocketStream) -> None:
-        self._socket = stdlib_socket.socket(fileno=stream.socket.detach())
+        given = stream.socket
+        self._socket = stdlib_socket.socket(given.family, given.type, given.proto, given.detach())
         self._socket.setblocking(False)
         self._names = socket_names(self._socket)
         self._chunk = CHUNK

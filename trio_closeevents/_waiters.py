@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+
 import trio
 
 __all__ = ["Flag", "Sleeper", "Waiters"]
@@ -71,10 +73,10 @@ class Sleeper:
     def __bool__(self) -> bool:
         return self._task is not None
 
-    async def sleep(self) -> None:
-        """Wait until woken. If cancelled, nobody sleeps any more."""
+    def sleep(self) -> Awaitable[object]:
+        """Let the task that awaits this at once wait until woken. If cancelled, nobody sleeps any more."""
         self._task = trio.lowlevel.current_task()
-        await trio.lowlevel.wait_task_rescheduled(self._give_up)
+        return trio.lowlevel.wait_task_rescheduled(self._give_up)  # noqa: ASYNC105
 
     def _give_up(self, _: object) -> trio.lowlevel.Abort:
         self._task = None

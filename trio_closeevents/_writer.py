@@ -248,7 +248,7 @@ class Writer:
     def send_close(self, frame: bytes) -> None:
         """Queue our Close frame, the last of all, and hand over what goes at once."""
         if self.error is None:
-            self.send_control(frame)
+            self.outbox.append(frame)
             self.flush()
 
     def flush(self) -> None:

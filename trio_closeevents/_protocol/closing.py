@@ -20,7 +20,13 @@ from typing import Final
 __all__ = ["TRANSITIONS", "Effect", "State", "Step", "transition"]
 
 
-class State(Enum):
+class Quick(Enum):
+    """An enum whose members are looked up in the table below by identity, which is faster than by name."""
+
+    __hash__ = object.__hash__
+
+
+class State(Quick):
     """Where a connection stands between the opening handshake and the end of its transport."""
 
     OPEN = auto()
@@ -33,7 +39,7 @@ class State(Enum):
     CLOSED = auto()  # the transport is gone (§7.1.4)
 
 
-class Step(Enum):
+class Step(Quick):
     """What can happen to a connection."""
 
     SEND_CLOSE = auto()  # this side wants to close

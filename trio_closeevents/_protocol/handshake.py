@@ -19,7 +19,7 @@ from wsproto.extensions import Extension
 from wsproto.utilities import ProtocolError
 
 from .._compression import Deflate
-from .._http import Headers, Request, Response, headers_from_wire
+from .._http import Headers, Request, Response, headers_from_lines, headers_from_wire
 from .deflate import PerMessageDeflate
 
 __all__ = ["MAX_HEAD_SIZE", "BadResponse", "ClientHandshake", "RequestRefused", "ServerHandshake", "headers_of"]
@@ -289,8 +289,8 @@ def headers_of(head: bytes) -> Headers:
     Raises:
         ValueError: a line is folded (RFC 9112 §5.2 has done away with that).
     """
-    lines = head.decode("latin-1").replace("\r\n", "\n").split("\n\n")[0].split("\n")[1:]
-    return Headers((name, value.strip(" \t")) for name, _, value in (line.partition(":") for line in lines))
+    text = head.decode("latin-1").replace("\r\n", "\n").partition("\n\n")[0]
+    return headers_from_lines(text.partition("\n")[2])
 
 
 def offered_subprotocols(headers: Headers) -> tuple[str, ...]:
