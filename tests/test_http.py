@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trio_closeevents import Headers, Request, Response
-from trio_closeevents._http import headers_from_wire
+from trio_closeevents._http import headers_from_lines, headers_from_wire
 
 COOKIES: Final = Headers([("Set-Cookie", "a=1"), ("Host", "h"), ("set-cookie", "b=2"), ("SET-COOKIE", "c=3")])
 
@@ -179,6 +179,23 @@ def test_headers_keep_what_may_travel() -> None:
     assert headers["a"] == "a \t b\xe4\xff"
     assert headers["b"] == ""
     assert headers["!#$%&'*+-.^_`|~09az"] == "!~"
+
+
+@pytest.mark.parametrize("number", [0, 1, 40])
+def test_headers_of_a_head_are_those_of_its_lines(number: int) -> None:
+    """The quick way and the careful way make the same of them; many fields are found too."""
+    lines = [f"X-{each}: {each} " for each in range(number)]
+    headers = headers_from_lines("\n".join(lines))
+    assert headers == Headers((f"X-{each}", str(each)) for each in range(number))
+    assert len(headers) == number
+    assert all(headers[f"x-{each}"] == str(each) for each in range(number))
+
+
+@pytest.mark.parametrize("lines", ["A: 1\n folded", "A : 1", "A: \x00", "no colon", ": 1", "A: 1\n"])
+def test_headers_of_a_malformed_head_are_refused(lines: str) -> None:
+    """Line by line, by name."""
+    with pytest.raises(ValueError, match="header"):
+        headers_from_lines(lines)
 
 
 def test_headers_from_wire_are_latin_1() -> None:

@@ -7,17 +7,12 @@ import socket
 import pytest
 import trio
 import trio.testing
+from tls import socket_pair
 
 from trio_closeevents import LocallyClosed, _transport, accept
 from trio_closeevents._outbox import Outbox
 from trio_closeevents._transport import SocketTransport, socket_names
 from trio_closeevents.testing import ScriptedPeer
-
-
-async def socket_pair() -> tuple[trio.SocketStream, trio.SocketStream]:
-    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    async with listener:
-        return await trio.testing.open_stream_to_socket_listener(listener), await listener.accept()
 
 
 async def test_interrupt_wakes_who_waits_and_closes_nothing() -> None:

@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
 
 import trio
+import trio.testing
 import trustme
 
-__all__ = ["HOST", "TLS_VERSIONS", "CertificateFiles", "Contexts", "RawTls", "Wire", "client_context", "server_context"]
+__all__ = [
+    "HOST",
+    "TLS_VERSIONS",
+    "CertificateFiles",
+    "Contexts",
+    "RawTls",
+    "Wire",
+    "client_context",
+    "server_context",
+    "socket_pair",
+]
 
 HOST: Final = "127.0.0.1"
 Contexts: TypeAlias = Callable[[ssl.TLSVersion], ssl.SSLContext]
@@ -32,6 +44,13 @@ def client_context(authority: trustme.CA, version: ssl.TLSVersion) -> ssl.SSLCon
     authority.configure_trust(context)
     context.minimum_version = context.maximum_version = version
     return context
+
+
+async def socket_pair() -> tuple[trio.SocketStream, trio.SocketStream]:
+    """Return both ends of a TCP connection on the loopback."""
+    (listener,) = await trio.open_tcp_listeners(0, host=HOST)
+    async with listener:
+        return await trio.testing.open_stream_to_socket_listener(listener), await listener.accept()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +144,12 @@ class RawTls(trio.abc.HalfCloseableStream):
     def encrypt(self, data: bytes) -> bytes:
         """Return *data* as it has to travel; nothing else may be sent before it."""
         self._ssl.write(data)
+        return self._outgoing.read()
+
+    def close_notify(self) -> bytes:
+        """Return the end of what this side has to say."""
+        with suppress(ssl.SSLWantReadError):
+            self._ssl.unwrap()
         return self._outgoing.read()
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:

@@ -27,7 +27,7 @@ ProcessRequest: TypeAlias = Callable[[Request], "Response | Awaitable[Response |
 OnClose: TypeAlias = Callable[[WebSocket, CloseEvent], object]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(kw_only=True, eq=False, repr=False)
 class ServerOptions:
     """What a server does with every connection."""
 
@@ -38,7 +38,7 @@ class ServerOptions:
     on_close: OnClose | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "subprotocols", check_subprotocols(self.subprotocols))
+        self.subprotocols = check_subprotocols(self.subprotocols)
         context = self.ssl_context
         if context is not None and not isinstance(context, stdlib_ssl.SSLContext):
             raise TypeError(f"ssl_context must be an ssl.SSLContext, not {type(context).__name__}: {context!r}")

@@ -43,8 +43,8 @@ class Options:
         open_timeout: seconds for the whole opening handshake: DNS, TCP, TLS and upgrade together.
         close_timeout: seconds from the start of an ordinary closing handshake until the transport is gone.
         cancel_timeout: the same for a block that was cancelled or interrupted, and for a connection that was failed.
-            With 0 the Close frame is sent only if the socket takes it at once (a stream that can only be awaited,
-            TLS among them, has 10 ms to do so).
+            With 0 the Close frame is sent only if the socket takes it at once (a stream that can only be awaited
+            has 10 ms to do so).
         ping_interval: seconds between the Pings that are sent while the connection is open; `None`: none are.
         ping_timeout: seconds after a Ping without anything at all from the peer, a Pong or whatever else, until the
             connection fails with 1011 "keepalive timeout". They do not count while a full queue keeps us from reading.

@@ -236,6 +236,8 @@ class Reader:
         try:
             data = self._transport.take()
             if data is None:
+                if self._transport.has_part:
+                    self._keepalive.heard()
                 return False
             if data:
                 self._keepalive.heard()

@@ -88,7 +88,12 @@ class TLSTransport(SocketTransport):
             raise self._end
         if self._end is not None:
             return self._end
-        return self._decrypt() if self._fetch() else None
+        if not self._fetch():
+            self.has_part = False
+            return None
+        data = self._decrypt()
+        self.has_part = data is None
+        return data
 
     def _fetch(self) -> bool:
         """Hand to TLS what has arrived; tell whether there was anything, the end of it included."""

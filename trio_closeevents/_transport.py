@@ -36,9 +36,11 @@ class Transport(Protocol):
 
     Attributes:
         any_task: any task may wait for input and write, with no hand-over; `write_nowait` writes.
+        has_part: the last `take` found nothing but a part of something: the peer lives.
     """
 
     any_task: bool
+    has_part: bool = False
 
     async def wait_input(self) -> None:
         """Wait until `take` has something. If cancelled, nothing is lost."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import quote, urlsplit
 
 __all__ = ["URL", "parse_url"]
@@ -17,8 +16,7 @@ CREDENTIALS: Final = re.compile(r"[^/?#]*//[^/?#]*@")
 BRACKETED: Final = re.compile(r"\[[^\[\]]*\](:[0-9]*)?")
 
 
-@dataclass(frozen=True, slots=True)
-class URL:
+class URL(NamedTuple):
     """Where to connect to, and what to ask for there."""
 
     secure: bool
