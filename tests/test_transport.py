@@ -11,7 +11,7 @@ from tls import socket_pair
 
 from trio_closeevents import LocallyClosed, _transport, accept
 from trio_closeevents._outbox import Outbox
-from trio_closeevents._transport import SocketTransport, socket_names
+from trio_closeevents._transport import MUCH, SocketTransport, socket_names
 from trio_closeevents.testing import ScriptedPeer
 
 
@@ -103,3 +103,28 @@ async def test_names_of_a_socket_that_has_none_are_none() -> None:
         local, remote = socket_names(sock)
     assert local is not None
     assert remote is None
+
+
+async def test_network_that_takes_everything_does_not_hold_the_loop() -> None:
+    """A write stops by itself after a while, and gives others their turn."""
+    ours, theirs = await socket_pair()
+    transport, outbox = SocketTransport(ours), Outbox()
+
+    class Eager:
+        def send(self, data: memoryview) -> int:
+            return len(data)
+
+    real, transport._socket = transport._socket, Eager()  # type: ignore[assignment]  # as far as it is used
+    async with theirs:
+        outbox.append(bytes(3 * MUCH))
+        assert transport.write_nowait(outbox)
+        assert outbox.size == 2 * MUCH
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await transport.write(outbox)
+        assert scope.cancelled_caught
+        assert outbox.size == MUCH
+        await transport.write(outbox)
+        assert not outbox.size
+        transport._socket = real
+        await transport.aclose()

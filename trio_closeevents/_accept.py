@@ -16,7 +16,7 @@ from ._connection import WebSocket
 from ._errors import HandshakeError, HandshakeRejected, HandshakeTimeout
 from ._events import CloseCause, CloseEvent
 from ._http import Headers, Request, Response
-from ._opening import Opening, Unopened, check_subprotocols, open_session, unopened
+from ._opening import Opening, Unopened, check_ssl_context, check_subprotocols, open_session, unopened
 from ._options import Options, OptionsDict, takes_options
 from ._protocol.handshake import RequestRefused, ServerHandshake, headers_of
 from ._transport import LOST, Transport, os_error
@@ -39,9 +39,8 @@ class ServerOptions:
 
     def __post_init__(self) -> None:
         self.subprotocols = check_subprotocols(self.subprotocols)
-        context = self.ssl_context
-        if context is not None and not isinstance(context, stdlib_ssl.SSLContext):
-            raise TypeError(f"ssl_context must be an ssl.SSLContext, not {type(context).__name__}: {context!r}")
+        if self.ssl_context is not None:
+            check_ssl_context(self.ssl_context, server_side=True)
         for name in ("process_request", "on_close"):
             hook = getattr(self, name)
             if hook is not None and not callable(hook):
@@ -132,9 +131,9 @@ class Accepting(WebSocketBlock):
 
     async def _secure(self, opening: Opening) -> Transport:
         context = self._server.ssl_context
-        if context is not None:
-            opening.secure(context, server_side=True)
         try:
+            if context is not None:
+                opening.secure(context, server_side=True)
             return await opening.take_transport()
         except Unopened as error:
             raise self._failed(str(error), error.cause) from error.__cause__

@@ -14,7 +14,7 @@ from ._connection import WebSocket
 from ._errors import HandshakeError, HandshakeRejected, HandshakeTimeout, raise_unchanged, unwrapped
 from ._events import CloseCause
 from ._http import Headers, HeadersLike, Response
-from ._opening import Opening, Unopened, check_subprotocols, open_session, unopened
+from ._opening import Opening, Unopened, check_ssl_context, check_subprotocols, open_session, unopened
 from ._options import Options, OptionsDict, takes_options
 from ._policy import leaves
 from ._protocol.handshake import BadResponse, ClientHandshake
@@ -60,8 +60,8 @@ def connect(
     """
     checked = Options(**options)
     target = parse_url(url)
-    if ssl_context is not None and not isinstance(ssl_context, stdlib_ssl.SSLContext):
-        raise TypeError(f"ssl_context must be an ssl.SSLContext, not {type(ssl_context).__name__}: {ssl_context!r}")
+    if ssl_context is not None:
+        check_ssl_context(ssl_context, server_side=False)
     if ssl_context is not None and not target.secure:
         raise ValueError(f"ssl_context goes with wss:, and the URL is {url!r}")
     if stream is not None and not isinstance(stream, trio.abc.Stream):
@@ -121,10 +121,12 @@ class Connecting(WebSocketBlock):
                 raise self._failed(str(error), CloseCause.REFUSED) from plain_cause(error)
             except BaseExceptionGroup as group:  # Ctrl-C in one of trio's attempts
                 raise_unchanged(unwrapped(group))
+        context: stdlib_ssl.SSLContext | None = None
         if self._target.secure and not isinstance(opening.stream, trio.SSLStream):
             context = self._ssl_context or stdlib_ssl.create_default_context()
-            opening.secure(context, server_hostname=self._target.host)
         try:
+            if context is not None:
+                opening.secure(context, server_hostname=self._target.host)
             return await opening.take_transport()
         except Unopened as error:
             raise self._failed(str(error), error.cause) from error.__cause__
@@ -143,8 +145,7 @@ class Connecting(WebSocketBlock):
                     raise self._failed("the server hung up before its answer was whole", CloseCause.EOF)
         except LOST as error:
             if handshake.rejection is None:
-                cause = os_error(error)
-                raise self._failed(f"the connection was lost: {cause}", CloseCause.RESET) from cause
+                raise self._lost(os_error(error)) from os_error(error)
             response = handshake.rejection
         except BadResponse as error:
             raise self._failed(str(error), CloseCause.MALFORMED) from error
@@ -159,6 +160,12 @@ class Connecting(WebSocketBlock):
             response=response,
             subprotocol=handshake.subprotocol,
         )
+
+    def _lost(self, error: BaseException) -> HandshakeError:
+        # With TLS 1.3 the refusal of a client's certificate comes only now.
+        if isinstance(error, stdlib_ssl.SSLError) and "ALERT" in (error.reason or ""):
+            return self._failed(f"the TLS handshake failed: {error}", CloseCause.TLS)
+        return self._failed(f"the connection was lost: {error}", CloseCause.RESET)
 
     def _failed(self, why: str, cause: CloseCause) -> HandshakeError:
         kind = HandshakeTimeout if cause is CloseCause.TIMEOUT else HandshakeError

@@ -16,7 +16,7 @@ from ._protocol.session import Session
 from ._tls import TLSTransport
 from ._transport import LOST, Transport, as_tls, is_open, open_transport, os_error
 
-__all__ = ["Opening", "Unopened", "check_subprotocols", "open_session", "unopened"]
+__all__ = ["Opening", "Unopened", "check_ssl_context", "check_subprotocols", "open_session", "unopened"]
 
 DROP_TIMEOUT: Final = 1.0  # seconds for closing what has nothing to wait for
 
@@ -37,15 +37,24 @@ class Opening:
         self._transport: Transport | None = None
 
     def secure(self, context: ssl.SSLContext, *, server_side: bool = False, server_hostname: str | None = None) -> None:
-        """Put TLS on top of the stream."""
+        """Put TLS on top of the stream.
+
+        Raises:
+            Unopened: it will not have that.
+        """
         assert self.stream is not None
-        if isinstance(self.stream, trio.SocketStream) and is_open(self.stream):
-            self._transport = TLSTransport(
-                self.stream, context, server_side=server_side, server_hostname=server_hostname
-            )
-            self.stream = None
-        else:
-            self.stream = trio.SSLStream(self.stream, context, server_side=server_side, server_hostname=server_hostname)
+        try:
+            if isinstance(self.stream, trio.SocketStream) and is_open(self.stream):
+                self._transport = TLSTransport(
+                    self.stream, context, server_side=server_side, server_hostname=server_hostname
+                )
+                self.stream = None
+            else:
+                self.stream = trio.SSLStream(
+                    self.stream, context, server_side=server_side, server_hostname=server_hostname
+                )
+        except (OSError, ValueError) as error:  # a name that cannot be one, for example
+            raise Unopened(f"the TLS handshake cannot begin: {error}", CloseCause.TLS) from error
 
     async def take_transport(self) -> Transport:
         """Run the TLS handshake, if there is one to run; return the transport, which uses up the stream.
@@ -58,6 +67,8 @@ class Opening:
                 await self._transport.handshake()
             elif (tls := as_tls(self.stream)) is not None:
                 await tls.do_handshake()
+        except trio.ClosedResourceError as error:
+            raise Unopened("the stream is closed already", CloseCause.RESET) from error
         except (OSError, trio.BrokenResourceError) as error:
             reason = os_error(error)
             raise Unopened(f"the TLS handshake failed: {reason}", CloseCause.TLS) from reason
@@ -76,6 +87,21 @@ class Opening:
                 await self._transport.aclose()
             if self.stream is not None:
                 await trio.aclose_forcefully(self.stream)
+
+
+def check_ssl_context(context: object, *, server_side: bool, name: str = "ssl_context") -> None:
+    """Check that *context* can be used on this side.
+
+    Raises:
+        TypeError: it is no `ssl.SSLContext`.
+        ValueError: it is made for the other side.
+    """
+    if not isinstance(context, ssl.SSLContext):
+        raise TypeError(f"{name} must be an ssl.SSLContext, not {type(context).__name__}: {context!r}")
+    if context.protocol is (ssl.PROTOCOL_TLS_CLIENT if server_side else ssl.PROTOCOL_TLS_SERVER):
+        purpose = "CLIENT_AUTH" if server_side else "SERVER_AUTH"
+        sides = "clients, and this is a server" if server_side else "servers, and this is a client"
+        raise ValueError(f"{name} is made for {sides}: use ssl.create_default_context(ssl.Purpose.{purpose})")
 
 
 def open_session(handshake: ServerHandshake | ClientHandshake, options: Options, *, client: bool) -> Session:

@@ -235,6 +235,8 @@ class Reader:
             return False
         try:
             data = self._transport.take()
+            if self._transport.is_clogged:
+                self._writer.wake()
             if data is None:
                 if self._transport.has_part:
                     self._keepalive.heard()

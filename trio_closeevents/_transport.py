@@ -37,10 +37,12 @@ class Transport(Protocol):
     Attributes:
         any_task: any task may wait for input and write, with no hand-over; `write_nowait` writes.
         has_part: the last `take` found nothing but a part of something: the peer lives.
+        is_clogged: it has something to say by itself, which the network has not taken yet; `write` goes on with it.
     """
 
     any_task: bool
     has_part: bool = False
+    is_clogged: bool = False
 
     async def wait_input(self) -> None:
         """Wait until `take` has something. If cancelled, nothing is lost."""
@@ -64,8 +66,11 @@ class Transport(Protocol):
         """Hand over what the network takes at once of *data*; tell how much. One of `LOST` if it broke."""
         ...
 
-    def write_nowait(self, outbox: Outbox) -> None:
-        """Hand over what the network takes at once. One of `LOST` if it broke."""
+    def write_nowait(self, outbox: Outbox) -> bool:
+        """Hand over what the network takes at once, up to `MUCH`; tell whether it would take more.
+
+        One of `LOST` if it broke.
+        """
         ...
 
     async def write(self, outbox: Outbox) -> None:
@@ -144,10 +149,11 @@ class SocketTransport(Transport):
         except (BlockingIOError, InterruptedError):
             return 0
 
-    def write_nowait(self, outbox: Outbox) -> None:
+    def write_nowait(self, outbox: Outbox) -> bool:
+        room = MUCH
         try:
-            while outbox.size:
-                heads = outbox.heads(MUCH)
+            while outbox.size and room > 0:
+                heads = outbox.heads(room)
                 if len(heads) == 1:
                     sent = self._socket.send(heads[0])
                 elif HAS_SENDMSG:
@@ -155,28 +161,37 @@ class SocketTransport(Transport):
                 else:
                     sent = self._socket.send(b"".join(heads))
                 outbox.advance(sent)
+                room -= sent
         except (BlockingIOError, InterruptedError):
-            pass
+            return False
+        return True
 
     async def write(self, outbox: Outbox) -> None:
-        self.write_nowait(outbox)
-        if outbox.size:
-            try:
-                await trio.lowlevel.wait_writable(self._socket)
-            except trio.ClosedResourceError:
-                if self._is_closed:
-                    raise
+        if not self.write_nowait(outbox):
+            await self._wait_for_room()
+        elif outbox.size:
+            await trio.lowlevel.checkpoint()
+
+    async def _wait_for_room(self) -> None:
+        try:
+            await trio.lowlevel.wait_writable(self._socket)
+        except trio.ClosedResourceError:
+            if self._is_closed:
+                raise
 
     async def finish(self) -> None:
-        try:
+        with suppress(*LOST):
             self._socket.shutdown(stdlib_socket.SHUT_WR)
+            await self._drain()
+
+    async def _drain(self) -> None:
+        """Read to the end of what the peer sends, and throw it away."""
+        with suppress(*LOST):
             while (data := SocketTransport.take(self)) != b"":  # whatever it means to a subclass
                 if data is None:
                     await self.wait_input()
                 else:
                     await trio.lowlevel.checkpoint()
-        except LOST:
-            return
 
     def drop(self) -> None:
         if not self._is_closed:
@@ -227,8 +242,9 @@ class StreamTransport(Transport):
         """Nothing: a stream is only written to by awaiting."""
         return 0
 
-    def write_nowait(self, outbox: Outbox) -> None:
+    def write_nowait(self, outbox: Outbox) -> bool:
         """Nothing, for the same reason."""
+        return False
 
     async def write(self, outbox: Outbox) -> None:
         data = outbox.head()
@@ -236,15 +252,13 @@ class StreamTransport(Transport):
         outbox.advance(len(data))
 
     async def finish(self) -> None:
-        try:
+        with suppress(*LOST):
             if self._tls is not None:
                 await end_tls(self._tls)
             if isinstance(self._below, trio.abc.HalfCloseableStream):
                 await self._below.send_eof()
                 while await self._below.receive_some(CHUNK):
                     pass
-        except LOST:
-            return
 
     def drop(self) -> None:
         """Nothing: a stream is only closed by awaiting; `aclose` does it."""

@@ -108,7 +108,7 @@ class Writer:
             self.flush()
             return not self.is_hindered
         if not self._is_awake:
-            self._wake()
+            self.wake()
         return True
 
     def _send_at_once(self, header: bytes, payload: bytes, size: int) -> bool:
@@ -127,7 +127,7 @@ class Writer:
             self.outbox.append(frame, size)
             self.outbox.heads(sent)
             self.outbox.advance(sent)
-            self._wake()
+            self.wake()
         return True
 
     async def wait_for_room(self) -> bool:
@@ -188,7 +188,7 @@ class Writer:
         if self._is_crowded:
             self.flush()
         else:
-            self._wake()
+            self.wake()
             self._admit_senders()
         return await self.wait_for_room()
 
@@ -216,7 +216,7 @@ class Writer:
             return False
         return True
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
         """Let the task hand over what is queued, on the next turn of the loop."""
         if self._is_awake:
             return
@@ -234,7 +234,7 @@ class Writer:
         """Queue a Ping or Pong; it goes out on the next turn of the loop."""
         self.outbox.append(frame)
         self.is_hindered = self.is_hindered or self._is_crowded
-        self._wake()
+        self.wake()
 
     def answer_ping(self, payload: bytes) -> None:
         """Queue a Pong, or owe it while the outbox is over its limit."""
@@ -258,7 +258,7 @@ class Writer:
         except LOST as error:
             self._stop(error)
         if self.outbox.size:
-            self._wake()  # to hand over the rest
+            self.wake()  # to hand over the rest
         self._after_write()
 
     def _after_write(self) -> None:
@@ -309,7 +309,7 @@ class Writer:
     async def _run(self) -> None:
         """Write what is queued, until cancelled."""
         while True:
-            if not self.outbox.size:
+            if not self.outbox.size and (self.error is not None or not self._transport.is_clogged):
                 self._is_awake = False
                 await self._idle.sleep()
                 continue
