@@ -324,3 +324,17 @@ async def test_missing_client_certificate_is_a_failed_handshake(
                 pytest.fail("opened")
     assert caught.value.close_event.code == 1015
     assert caught.value.close_event.cause is CloseCause.TLS
+
+
+async def test_peer_that_ends_without_close_notify_gets_ours(
+    server_ssl_context: ssl.SSLContext, client_ssl_context: ssl.SSLContext
+) -> None:
+    """It is the end like any other, and no failure of which the peer would be told."""
+    async with tls_pair(server_ssl_context, client_ssl_context) as (transport, peer):
+        await peer.send_all(b"last words")
+        await peer.below.send_eof()
+        assert [await transport.read() for _ in range(3)] == [b"last words", b"", b""]
+        await transport.write_all(b"good-bye")
+        await transport.finish()
+        assert await peer.receive_some() == b"good-bye"
+        assert await peer.receive_some() == b""

@@ -72,6 +72,8 @@ class TLSTransport(SocketTransport):
             await self._send_encrypted()
             await self.wait_input()
             self._fetch()
+            if self._end is not None:
+                raise ssl.SSLEOFError("the peer hung up")
         await self._send_encrypted()
         if self._arrived.pending:
             self._early = self._decrypt()
@@ -102,9 +104,11 @@ class TLSTransport(SocketTransport):
         if not self._fetch():
             self.has_part = False
             return None
+        self._renegotiation.wake_all()
+        if self._end is not None:
+            return self._end
         data = self._decrypt()
         self.has_part = data is None
-        self._renegotiation.wake_all()
         return data
 
     def _fetch(self) -> bool:
@@ -116,8 +120,8 @@ class TLSTransport(SocketTransport):
             return False
         if size:
             self._arrived.write(buffer[:size])
-        else:
-            self._arrived.write_eof()
+        else:  # with or without close_notify: the WebSocket close tells whether something is missing
+            self._end = b""
         return True
 
     def _decrypt(self) -> bytes | None:
@@ -127,14 +131,12 @@ class TLSTransport(SocketTransport):
         try:
             while part := cast("int", self._tls.read(RECORD, buffer[size:])):
                 size += part
-                if not self._arrived.pending and not self._arrived.eof:
+                if not self._arrived.pending:
                     break
             else:
                 self._end = b""  # close_notify
         except ssl.SSLWantReadError:
             pass
-        except ssl.SSLEOFError:
-            self._end = b""  # no close_notify: the WebSocket close tells whether something is missing
         except ssl.SSLError as error:
             self._end = error
         self._answer()
