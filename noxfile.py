@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import re
+import runpy
 import shutil
 import subprocess
 from functools import cache
@@ -266,4 +267,10 @@ def soak(session: nox.Session) -> None:
 def changelog(session: nox.Session) -> None:
     """Not by default: move the news fragments into docs/changelog.rst, for a release."""
     session.install(*group("docs"))
-    session.run("towncrier", "build", "--version", PROJECT["project"]["version"], *session.posargs)
+    session.run(
+        "towncrier",
+        "build",
+        "--version",
+        runpy.run_path(str(ROOT / "trio_closeevents/_version.py"))["__version__"],
+        *session.posargs,
+    )

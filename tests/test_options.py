@@ -10,7 +10,7 @@ from typing import Any, Final, get_type_hints
 
 import pytest
 
-from trio_closeevents import ClosePolicy, Options, accept, connect, open_server, serve
+from trio_closeevents import ClosePolicy, Options, __version__, accept, connect, open_server, serve
 from trio_closeevents._options import OptionsDict, takes_options
 
 DEFAULTS: Final = {
@@ -31,7 +31,20 @@ LIMITS: Final = {"max_message_size": 0, "max_fragments": 1, "max_queue": 1, "max
 TIMEOUTS: Final = {"open_timeout": False, "close_timeout": True, "cancel_timeout": True}  # must it be finite?
 
 OWN: Final[dict[Callable[..., Any], dict[str, Any]]] = {
-    connect: {"stream": None, "ssl_context": None, "subprotocols": (), "headers": (), "origin": None},
+    connect: {
+        "stream": None,
+        "address": None,
+        "proxy": True,
+        "ssl_context": None,
+        "proxy_ssl_context": None,
+        "server_hostname": None,
+        "subprotocols": (),
+        "headers": (),
+        "origin": None,
+        "user_agent": f"trio-closeevents/{__version__}",
+        "auth": None,
+        "max_redirects": 10,
+    },
     accept: {"ssl_context": None, "subprotocols": (), "process_request": None, "on_close": None},
     open_server: {"ssl_context": None, "subprotocols": (), "process_request": None, "on_close": None},
     serve: {"ssl_context": None, "subprotocols": (), "process_request": None, "on_close": None, "task_status": ...},

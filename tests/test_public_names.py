@@ -17,6 +17,9 @@ import trio_closeevents
 PROMISED: Final = {
     # opening
     "connect",
+    "stay_connected",
+    "ReconnectPolicy",
+    "ReconnectEvent",
     "accept",
     "broadcast",
     "speedups_enabled",

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from trio_closeevents._url import URL, parse_url
+from trio_closeevents._url import URL, parse_url, take_credentials
 
 
 @pytest.mark.parametrize(
@@ -141,23 +141,29 @@ def test_bad_url_is_refused_with_the_url_and_the_rule(url: str, words: str) -> N
 
 
 @pytest.mark.parametrize(
-    "url",
+    ("url", "rest", "credentials"),
     [
-        "ws://user:secret@example.com/",
-        "ws://secret@example.com/",
-        "ws://:secret@example.com",
-        "ws://user:secret@example.com:bad/",
-        "ws://user:secret@",
-        "http://user:secret@example.com/",
-        "ws://user:secret@exa mple.com/#x",
-        "ws://user:secret@example.com:0/",
+        ("ws://user:secret@example.com/", "ws://example.com/", ("user", "secret")),
+        ("ws://secret@example.com/", "ws://example.com/", ("secret", "")),
+        ("ws://:secret@example.com", "ws://example.com", ("", "secret")),
+        ("ws://a:b:c@example.com", "ws://example.com", ("a", "b:c")),
+        ("ws://a%3Ab:%C3%A4%@example.com", "ws://example.com", ("a:b", "\u00e4%")),
+        ("ws://a@b:c@example.com/?d@e", "ws://example.com/?d@e", ("a@b", "c")),
+        ("ws://user:secret@", "ws://", ("user", "secret")),
+        ("ws://example.com/@/x:y", "ws://example.com/@/x:y", None),
+        ("ws://example.com?a@b", "ws://example.com?a@b", None),
+        ("", "", None),
     ],
 )
-def test_url_with_credentials_is_refused_without_showing_them(url: str) -> None:
-    """The error says what to do instead; the password does not get into a log, whatever else is wrong."""
-    with pytest.raises(ValueError, match="user name or password: send them with headers") as caught:
-        parse_url(url)
+def test_credentials_are_taken_out_of_a_url(url: str, rest: str, credentials: tuple[str, str] | None) -> None:
+    """What is left has none; they are percent-decoded."""
+    assert take_credentials(url) == (rest, credentials)
 
+
+def test_url_that_still_has_credentials_is_not_shown() -> None:
+    """They are taken out first."""
+    with pytest.raises(ValueError, match="where none may stand") as caught:
+        parse_url("ws://user:secret@example.com/")
     assert "secret" not in str(caught.value)
 
 

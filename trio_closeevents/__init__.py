@@ -19,9 +19,11 @@ from ._http import Headers, Request, Response
 from ._options import Options, OptionsDict
 from ._policy import ClosePolicy
 from ._protocol.masking import speedups_enabled
+from ._reconnect import ReconnectEvent, ReconnectPolicy, stay_connected
 from ._server import Server, open_server, serve
 from ._status import ReadyState, Stats
 from ._stream import MessageStream
+from ._version import __version__ as __version__
 
 __all__ = [
     "CloseCause",
@@ -41,6 +43,8 @@ __all__ = [
     "Options",
     "OptionsDict",
     "ReadyState",
+    "ReconnectEvent",
+    "ReconnectPolicy",
     "RemoteClosed",
     "Request",
     "Response",
@@ -55,4 +59,5 @@ __all__ = [
     "open_server",
     "serve",
     "speedups_enabled",
+    "stay_connected",
 ]

@@ -1,11 +1,19 @@
-"""The client: `connect`."""
+"""The client: `connect`.
+
+Theory. An attempt is one stream, one request and one answer. A redirect begins another attempt, with the same options
+and the same time limit; what may not be shown to a stranger (credentials, cookies) stays behind when it leads to
+another origin. Who reaches the server, and how, is decided before: a given stream, another address, a proxy, plain TCP.
+"""
 
 from __future__ import annotations
 
+import os
 import ssl as stdlib_ssl
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Final, Unpack
+from dataclasses import dataclass
+from typing import Final, TypeAlias, Unpack, cast
+from urllib.parse import urljoin
 
 import trio
 
@@ -18,13 +26,20 @@ from ._opening import Opening, Unopened, check_ssl_context, check_subprotocols, 
 from ._options import Options, OptionsDict, takes_options
 from ._policy import leaves
 from ._protocol.handshake import BadResponse, ClientHandshake
+from ._proxy import Proxy, ProxyLike, choose_proxy, open_tunnel
 from ._transport import LOST, Transport, os_error
-from ._url import URL, parse_url
+from ._url import URL, basic_credentials, parse_url, take_credentials
+from ._version import USER_AGENT
 
-__all__ = ["connect"]
+__all__ = ["Address", "connect"]
+
+Address: TypeAlias = tuple[str, int] | str | os.PathLike[str]
 
 # What the opening handshake itself sends (RFC 6455 §4.1), or what would turn the request into another one.
 OWN_HEADERS: Final = frozenset({"connection", "upgrade", "content-length", "transfer-encoding"})
+PRIVATE_HEADERS: Final = frozenset({"authorization", "cookie", "host", "proxy-authorization"})  # of one origin
+REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})  # RFC 9110 §15.4
+LIKE_HTTP: Final = {"http": "ws", "https": "wss"}  # where the scheme of one is meant, the other is written
 
 
 @takes_options
@@ -32,10 +47,17 @@ def connect(
     url: str,
     *,
     stream: trio.abc.Stream | None = None,
+    address: Address | None = None,
+    proxy: ProxyLike = True,
     ssl_context: stdlib_ssl.SSLContext | None = None,
+    proxy_ssl_context: stdlib_ssl.SSLContext | None = None,
+    server_hostname: str | None = None,
     subprotocols: Iterable[str] = (),
     headers: HeadersLike = (),
     origin: str | None = None,
+    user_agent: str | None = USER_AGENT,
+    auth: tuple[str, str] | None = None,
+    max_redirects: int = 10,
     **options: Unpack[OptionsDict],
 ) -> AbstractAsyncContextManager[WebSocket]:
     """Open a WebSocket connection for a block: `async with connect("wss://host/path") as ws: ...`.
@@ -44,101 +66,218 @@ def connect(
     1001 if it was cancelled. If the opening is cancelled, nothing of the WebSocket protocol was sent but the
     handshake's request, and nothing is left behind.
 
+    Redirects are followed (RFC 9110 §15.4), never from `wss:` to `ws:`. To another origin no credentials go along:
+    neither *auth* nor `Authorization`, `Cookie`, `Proxy-Authorization` and `Host` of *headers*.
+
     Args:
-        url: `ws:` or `wss:`.
+        url: `ws:` or `wss:`; may have a user name and password, which is the same as *auth*. May be an IRI.
         stream: use this connected stream in place of TCP. It belongs to the connection from now on. For `wss:`, TLS is
-            spoken over it, unless it is a `trio.SSLStream` already.
+            spoken over it, unless it is a `trio.SSLStream` already. Redirects are not followed, since there is but one.
+        address: connect to this host and port, or to this Unix socket, in place of the URL's host; all else stays as
+            the URL has it. Redirects to another origin are not followed.
+        proxy: the URL of an HTTP proxy (`http:`, or `https:` for TLS to the proxy itself; CONNECT) or a SOCKS proxy
+            (`socks4:`, `socks4a:`, `socks5:`, `socks5h:`; extra `proxy`), with user name and password if it wants some.
+            `True`: what the environment says (`wss_proxy`, `https_proxy` and the like, `no_proxy`), on macOS and
+            Windows also the system's settings; `None`: none. Not used for *stream* and Unix sockets.
         ssl_context: for `wss:`; `ssl.create_default_context()` if `None`.
+        proxy_ssl_context: the same for TLS to an `https:` proxy.
+        server_hostname: for `wss:`, the name that the server's certificate must have, if it is not the URL's host.
         subprotocols: what to offer, in order of preference.
         headers: header fields to add to the request; `Host` replaces the URL's.
         origin: the value of the `Origin` header.
+        user_agent: that of the `User-Agent` header; `None` sends none.
+        auth: user name and password for HTTP basic authentication (RFC 7617).
+        max_redirects: how many redirects are followed; with 0 none is.
         **options: see `Options`; the same for `serve`, `open_server` and `accept`.
 
     Raises:
         TypeError, ValueError: at the call, for an argument that cannot work; nothing was sent.
+        ImportError: at the call, for a SOCKS proxy without the extra `proxy`.
         HandshakeError: at the start of the block, if no connection came about; `close_event.cause` tells why.
     """
     checked = Options(**options)
+    if not isinstance(url, str):
+        raise TypeError(f"URL must be a str, not {type(url).__name__}: {url!r}")
+    url, credentials = take_credentials(url)
     target = parse_url(url)
-    if ssl_context is not None:
-        check_ssl_context(ssl_context, server_side=False)
-    if ssl_context is not None and not target.secure:
-        raise ValueError(f"ssl_context goes with wss:, and the URL is {url!r}")
-    if stream is not None and not isinstance(stream, trio.abc.Stream):
-        raise TypeError(f"stream must be a trio.abc.Stream, not {type(stream).__name__}: {stream!r}")
-    fields = request_headers(headers, origin)
-    return Connecting(url, target, stream, ssl_context, check_subprotocols(subprotocols), fields, checked)
+    check_stream_and_address(stream, address)
+    for name, context in (("ssl_context", ssl_context), ("proxy_ssl_context", proxy_ssl_context)):
+        if context is not None:
+            check_ssl_context(context, server_side=False, name=name)
+    for name, value in (("ssl_context", ssl_context), ("server_hostname", server_hostname)):
+        if value is not None and not target.secure:
+            raise ValueError(f"{name} goes with wss:, and the URL is {url!r}")
+    if server_hostname is not None and not isinstance(server_hostname, str):
+        raise TypeError(f"server_hostname must be a str, not {type(server_hostname).__name__}: {server_hostname!r}")
+    if not isinstance(max_redirects, int) or isinstance(max_redirects, bool):
+        raise TypeError(f"max_redirects must be an int, not {type(max_redirects).__name__}: {max_redirects!r}")
+    if max_redirects < 0:
+        raise ValueError(f"max_redirects must not be negative, not {max_redirects}")
+    if auth is not None and credentials is not None:
+        raise ValueError("give user name and password either as auth=... or in the URL")
+    settings = Settings(
+        stream=stream,
+        address=address,
+        proxy=proxy,
+        ssl_context=ssl_context,
+        proxy_ssl_context=proxy_ssl_context,
+        server_hostname=server_hostname,
+        subprotocols=check_subprotocols(subprotocols),
+        headers=request_headers(headers, origin=origin, user_agent=user_agent, auth=auth or credentials),
+        user_agent=user_agent,
+        max_redirects=max_redirects,
+        options=checked,
+    )
+    return Connecting(url, target, settings)
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class Settings:
+    """What `connect` was told, checked; the same for every attempt."""
+
+    stream: trio.abc.Stream | None
+    address: Address | None
+    proxy: ProxyLike
+    ssl_context: stdlib_ssl.SSLContext | None
+    proxy_ssl_context: stdlib_ssl.SSLContext | None
+    server_hostname: str | None
+    subprotocols: tuple[str, ...]
+    headers: Headers
+    user_agent: str | None
+    max_redirects: int
+    options: Options
+
+    def proxy_for(self, target: URL) -> Proxy | None:
+        if self.stream is not None or isinstance(self.address, str | os.PathLike):
+            return None
+        return choose_proxy(self.proxy, target)
+
+
+class Attempt:
+    """One request to one server: where it goes, and on what way."""
+
+    def __init__(self, target: URL, settings: Settings, *, like: URL | None = None) -> None:
+        self.target = target
+        self._settings = settings
+        self._is_foreign = like is not None and like.origin != target.origin
+        self.proxy = settings.proxy_for(target)
+        fields = settings.headers.pairs
+        if self._is_foreign:
+            fields = tuple((name, value) for name, value in fields if name.lower() not in PRIVATE_HEADERS)
+        host = next((value for name, value in fields if name.lower() == "host"), target.host_header)
+        self.handshake = ClientHandshake(
+            host,
+            target.target,
+            settings.subprotocols,
+            Headers((name, value) for name, value in fields if name.lower() != "host"),
+            settings.options.deflate,
+        )
+
+    @property
+    def server_hostname(self) -> str:
+        given = self._settings.server_hostname
+        return self.target.host if given is None or self._is_foreign else given
 
 
 class Connecting(WebSocketBlock):
     """A client's connection, from the first packet on."""
 
-    def __init__(
-        self,
-        url: str,
-        target: URL,
-        stream: trio.abc.Stream | None,
-        ssl_context: stdlib_ssl.SSLContext | None,
-        subprotocols: tuple[str, ...],
-        headers: Headers,
-        options: Options,
-    ) -> None:
-        super().__init__(options)
+    def __init__(self, url: str, target: URL, settings: Settings) -> None:
+        super().__init__(settings.options)
         self._url = url
-        self._target = target
-        self._stream = stream
-        self._ssl_context = ssl_context
-        others = [(name, value) for name, value in headers.pairs if name.lower() != "host"]
-        self._handshake = ClientHandshake(
-            headers.get("host", target.host_header), target.target, subprotocols, Headers(others), options.deflate
-        )
+        self._settings = settings
+        self._first = target
+        self._attempt = Attempt(target, settings)
 
     def __repr__(self) -> str:
         return f"connect({self._url!r})"
 
     async def _open(self) -> WebSocket:
         websocket: WebSocket | None = None
-        opening = Opening(self._stream)
+        with trio.move_on_after(self._options.open_timeout):
+            redirects = 0
+            while (websocket := await self._try()) is None:
+                redirects += 1
+                self._follow(redirects)
+        if websocket is not None:
+            del self._attempt, self._settings  # they are large, and this lives as long as the connection
+            return websocket
+        if self._attempt.handshake.rejection is not None:
+            raise self._rejected(self._attempt.handshake.rejection)  # its body was late, its status was not
+        raise self._failed("open_timeout passed", CloseCause.TIMEOUT)
+
+    async def _try(self) -> WebSocket | None:
+        """Return the connection, or `None` if the answer is a redirect."""
+        opening = Opening(self._settings.stream)
+        websocket: WebSocket | None = None
         try:
-            with trio.move_on_after(self._options.open_timeout):
-                websocket = await self._shake_hands(await self._reach(opening))
+            websocket = await self._shake_hands(await self._reach(opening))
+        except Unopened as error:
+            raise self._failed(str(error), error.cause, error.response) from error.__cause__
         finally:
             if websocket is None:
                 await opening.abandon()
-        if websocket is not None:
-            del self._handshake  # it is large, and this lives as long as the connection
-            return websocket
-        if self._handshake.rejection is not None:
-            raise self._rejected(self._handshake.rejection)  # its body was late, its status was not
-        raise self._failed("open_timeout passed", CloseCause.TIMEOUT)
+        return websocket
+
+    def _follow(self, number: int) -> None:
+        """Make the next attempt one that goes where the answer points."""
+        before = self._attempt.target
+        response = cast("Response", self._attempt.handshake.rejection)
+        base = f"http{'s' * before.secure}://{before.host_header}{before.target}"  # `urljoin` does not know ws:
+        try:
+            scheme, colon, rest = urljoin(base, response.headers["location"]).partition(":")
+            place, _ = take_credentials(LIKE_HTTP.get(scheme.lower(), scheme) + colon + rest.partition("#")[0])
+            target = parse_url(place)
+        except ValueError as error:
+            raise self._rejected(response, f"which leads nowhere: {error}") from error
+        if number > self._settings.max_redirects:
+            raise self._rejected(response, f"and max_redirects is {self._settings.max_redirects}")
+        if before.secure and not target.secure:
+            raise self._rejected(response, f"to {target}, which is not followed: it has no TLS")
+        if self._settings.address is not None and target.origin != self._first.origin:
+            raise self._rejected(response, f"to {target}, which is not followed: address was given for {self._first}")
+        self._attempt = Attempt(target, self._settings, like=self._first)
 
     async def _reach(self, opening: Opening) -> Transport:
         """Connect, and secure what is connected."""
+        is_secured = isinstance(opening.stream, trio.SSLStream)  # by the program; a proxy's TLS is another matter
         if opening.stream is None:
-            try:
-                opening.stream = await trio.open_tcp_stream(self._target.host, self._target.port)
-            except OSError as error:
-                raise self._failed(str(error), CloseCause.REFUSED) from plain_cause(error)
-            except BaseExceptionGroup as group:  # Ctrl-C in one of trio's attempts
-                raise_unchanged(unwrapped(group))
-        context: stdlib_ssl.SSLContext | None = None
-        if self._target.secure and not isinstance(opening.stream, trio.SSLStream):
-            context = self._ssl_context or stdlib_ssl.create_default_context()
-        try:
-            if context is not None:
-                opening.secure(context, server_hostname=self._target.host)
-            return await opening.take_transport()
-        except Unopened as error:
-            raise self._failed(str(error), error.cause) from error.__cause__
+            opening.stream = await self._dial()
+        if self._attempt.target.secure and not is_secured:
+            context = self._settings.ssl_context or stdlib_ssl.create_default_context()
+            opening.secure(context, server_hostname=self._attempt.server_hostname)
+        return await opening.take_transport()
 
-    async def _shake_hands(self, transport: Transport) -> WebSocket:
-        handshake = self._handshake
+    async def _dial(self) -> trio.abc.Stream:
+        address = self._settings.address
+        host, port = address if isinstance(address, tuple) else (self._attempt.target.host, self._attempt.target.port)
+        if self._attempt.proxy is not None:
+            return await open_tunnel(
+                self._attempt.proxy,
+                host,
+                port,
+                ssl_context=self._settings.proxy_ssl_context,
+                user_agent=self._settings.user_agent,
+            )
+        try:
+            if isinstance(address, str | os.PathLike):
+                return await trio.open_unix_socket(address)
+            return await trio.open_tcp_stream(host, port)
+        except OSError as error:
+            raise self._failed(str(error), CloseCause.REFUSED) from plain_cause(error)
+        except BaseExceptionGroup as group:  # Ctrl-C in one of trio's attempts
+            raise_unchanged(unwrapped(group))
+
+    async def _shake_hands(self, transport: Transport) -> WebSocket | None:
+        handshake = self._attempt.handshake
         await trio.lowlevel.checkpoint()
         try:
             await transport.write_all(handshake.request_bytes)
             while True:
                 data = await transport.read()
                 response = handshake.receive_data(data) if data else handshake.rejection
+                if self._is_redirect(handshake.rejection):
+                    return None
                 if response is not None:
                     break
                 if not data:
@@ -161,35 +300,83 @@ class Connecting(WebSocketBlock):
             subprotocol=handshake.subprotocol,
         )
 
+    def _is_redirect(self, response: Response | None) -> bool:
+        return (
+            response is not None
+            and response.status in REDIRECTS
+            and "location" in response.headers
+            and self._settings.max_redirects > 0
+            and self._settings.stream is None
+        )
+
+    @property
+    def _place(self) -> str:
+        """The URL, and where redirects have led from there."""
+        target = self._attempt.target
+        return self._url if target is self._first else f"{self._url}, redirected to {target}"
+
     def _lost(self, error: BaseException) -> HandshakeError:
         # With TLS 1.3 the refusal of a client's certificate comes only now.
         if isinstance(error, stdlib_ssl.SSLError) and "ALERT" in (error.reason or ""):
             return self._failed(f"the TLS handshake failed: {error}", CloseCause.TLS)
         return self._failed(f"the connection was lost: {error}", CloseCause.RESET)
 
-    def _failed(self, why: str, cause: CloseCause) -> HandshakeError:
+    def _failed(self, why: str, cause: CloseCause, response: Response | None = None) -> HandshakeError:
         kind = HandshakeTimeout if cause is CloseCause.TIMEOUT else HandshakeError
-        return kind(f"no connection to {self._url}: {why}", unopened(cause))
+        if response is not None:
+            kind = HandshakeRejected
+        return kind(f"no connection to {self._place}: {why}", unopened(cause), response)
 
-    def _rejected(self, response: Response) -> HandshakeRejected:
+    def _rejected(self, response: Response, where: str = "") -> HandshakeRejected:
         status = f"{response.status} {response.phrase}".rstrip()
-        return HandshakeRejected(
-            f"no connection to {self._url}: the server answered {status}", unopened(CloseCause.REJECTED), response
-        )
+        text = f"no connection to {self._place}: the server answered {status}" + (where and f", {where}")
+        return HandshakeRejected(text, unopened(CloseCause.REJECTED), response)
 
 
-def request_headers(headers: HeadersLike, origin: str | None) -> Headers:
+def check_stream_and_address(stream: trio.abc.Stream | None, address: Address | None) -> None:
+    if stream is not None and not isinstance(stream, trio.abc.Stream):
+        raise TypeError(f"stream must be a trio.abc.Stream, not {type(stream).__name__}: {stream!r}")
+    if address is None:
+        return
+    if stream is not None:
+        raise ValueError("give either stream or address")
+    if isinstance(address, str | os.PathLike):
+        return
+    pair = cast("Sequence[object]", address) if isinstance(address, tuple) else ()
+    if len(pair) != 2 or not isinstance(pair[0], str) or not isinstance(pair[1], int):
+        raise TypeError(f"address must be (host, port) or the path of a Unix socket, not {address!r}")
+    if not 1 <= pair[1] <= 0xFFFF:
+        raise ValueError(f"address {address!r} has a port out of the range 1-65535")
+
+
+def request_headers(
+    headers: HeadersLike, *, origin: str | None, user_agent: str | None, auth: tuple[str, str] | None
+) -> Headers:
     fields = Headers(headers)
     for name in fields:
         if name in OWN_HEADERS or name.startswith("sec-websocket-"):
             raise ValueError(f"header {name!r} belongs to the opening handshake: it cannot be given")
     if len(fields.get_all("host")) > 1:
         raise ValueError("header 'host' may be given once only")
-    if origin is None:
-        return fields
-    if "origin" in fields:
-        raise ValueError("give the origin either as origin=... or among the headers")
-    return Headers([*fields.pairs, ("Origin", origin)])
+    added: list[tuple[str, str]] = []
+    if origin is not None:
+        if "origin" in fields:
+            raise ValueError("give the origin either as origin=... or among the headers")
+        added.append(("Origin", origin))
+    if auth is not None:
+        if "authorization" in fields:
+            raise ValueError("give user name and password either as auth=... or among the headers")
+        added.append(("Authorization", basic_credentials(*checked_auth(auth))))
+    if user_agent is not None and "user-agent" not in fields:
+        added.append(("User-Agent", user_agent))
+    return Headers([*fields.pairs, *added]) if added else fields
+
+
+def checked_auth(auth: object) -> tuple[str, str]:
+    parts = cast("Sequence[object]", auth) if isinstance(auth, tuple) else ()
+    if len(parts) != 2 or not all(isinstance(part, str) for part in parts):
+        raise TypeError("auth must be a tuple of user name and password, two str")
+    return cast("tuple[str, str]", auth)
 
 
 def plain_cause(error: OSError) -> BaseException:

@@ -9,7 +9,7 @@ from typing import Final
 import trio
 
 from ._events import CloseCause, CloseCode, CloseEvent
-from ._http import TOKEN
+from ._http import TOKEN, Response
 from ._options import Options
 from ._protocol.handshake import ClientHandshake, ServerHandshake
 from ._protocol.session import Session
@@ -24,9 +24,10 @@ DROP_TIMEOUT: Final = 1.0  # seconds for closing what has nothing to wait for
 class Unopened(Exception):
     """Why no connection came about, for each side to tell in its own words; its `__cause__` is the error behind it."""
 
-    def __init__(self, why: str, cause: CloseCause) -> None:
+    def __init__(self, why: str, cause: CloseCause, response: Response | None = None) -> None:
         super().__init__(why)
         self.cause = cause
+        self.response = response  # of a proxy
 
 
 class Opening:

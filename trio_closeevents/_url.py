@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from base64 import b64encode
 from typing import Final, NamedTuple
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
-__all__ = ["URL", "parse_url"]
+__all__ = ["URL", "authority_of", "basic_credentials", "checked_host", "parse_url", "take_credentials"]
 
 DEFAULT_PORTS: Final = {"ws": 80, "wss": 443}
 FORBIDDEN: Final = re.compile(r"[\x00-\x20\x7f]")
@@ -27,9 +28,15 @@ class URL(NamedTuple):
     @property
     def host_header(self) -> str:
         """The value of the `Host` header: without the port if it is the scheme's own (RFC 6455 §4.1)."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        default = DEFAULT_PORTS["wss" if self.secure else "ws"]
-        return host if self.port == default else f"{host}:{self.port}"
+        return authority_of(self.host, self.port, default=DEFAULT_PORTS["wss" if self.secure else "ws"])
+
+    @property
+    def origin(self) -> tuple[bool, str, int]:
+        """What two URLs have in common that may share credentials (RFC 6454 §4)."""
+        return self.secure, self.host, self.port
+
+    def __str__(self) -> str:
+        return f"{'wss' if self.secure else 'ws'}://{self.host_header}{self.target}"
 
 
 def parse_url(url: str) -> URL:
@@ -42,7 +49,7 @@ def parse_url(url: str) -> URL:
     if not isinstance(url, str):
         raise TypeError(f"URL must be a str, not {type(url).__name__}: {url!r}")
     if CREDENTIALS.match(url):  # before any message that would show them
-        raise ValueError("URL has a user name or password: send them with headers=[('Authorization', ...)] instead")
+        raise ValueError("URL has a user name or password where none may stand")
     if FORBIDDEN.search(url):
         raise ValueError(f"URL {url!r} has white space or control characters: percent-encode them")
     try:
@@ -62,8 +69,48 @@ def parse_url(url: str) -> URL:
     target = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
     if parts.query or url.endswith("?"):
         target += "?" + quote(parts.query, safe="/%:@!$&'()*+,;=~-._?")
-    host = checked_address(host, parts.netloc, url) if "[" in parts.netloc else ascii_name(host, url)
+    host = checked_host(host, parts.netloc, url)
     return URL(parts.scheme == "wss", host, port or DEFAULT_PORTS[parts.scheme], target)
+
+
+def take_credentials(url: str) -> tuple[str, tuple[str, str] | None]:
+    """Return *url* without the user name and password in it, and these (RFC 3986 §3.2.1), percent-decoded.
+
+    So nothing that shows the URL later shows them.
+    """
+    if (found := CREDENTIALS.match(url)) is None:
+        return url, None
+    before, _, userinfo = found[0][:-1].partition("//")
+    name, _, password = userinfo.partition(":")
+    return f"{before}//{url[found.end() :]}", (unquote(name), unquote(password))
+
+
+def basic_credentials(username: str, password: str) -> str:
+    """Return the header's value for HTTP basic authentication (RFC 7617).
+
+    Raises:
+        ValueError: *username* has a colon, or either has a control character.
+    """
+    if ":" in username:
+        raise ValueError("a user name for basic authentication has no colon (RFC 7617 §2)")
+    if not (username + password).isprintable():
+        raise ValueError("a user name or password for basic authentication has no control characters (RFC 7617 §2)")
+    return f"Basic {b64encode(f'{username}:{password}'.encode()).decode()}"
+
+
+def authority_of(host: str, port: int, *, default: int | None = None) -> str:
+    """Return host and port as one text, the port only if it is not *default*."""
+    host = f"[{host}]" if ":" in host else host
+    return host if port == default else f"{host}:{port}"
+
+
+def checked_host(host: str, netloc: str, url: str) -> str:
+    """Return the *host* of a URL in ASCII.
+
+    Raises:
+        ValueError: it is neither a domain name nor an address.
+    """
+    return checked_address(host, netloc, url) if "[" in netloc else ascii_name(host, url)
 
 
 def checked_address(host: str, netloc: str, url: str) -> str:

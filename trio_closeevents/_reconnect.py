@@ -1,0 +1,268 @@
+"""A client that stays connected: `stay_connected`, and the `ReconnectPolicy` that decides.
+
+Theory. Each connection is a block of its own, and the session is a function that runs in it. So a session that
+returns, raises or is cancelled ends its connection as any block does, and no nursery of ours is ever left half-way, as
+it would be by breaking out of an iterator that yields connections.
+
+Whether to go on is decided by how the connection ended, which is a value, and not by how the session returned: a
+program that has heard enough returns (cause `exit`), and one whose peer has gone away returns too (cause `remote`).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from ssl import SSLEOFError, SSLError
+from typing import Final, Literal, Protocol, TypeAlias
+
+import trio
+
+from ._client import connect
+from ._connection import WebSocket
+from ._errors import ConnectionClosed, HandshakeError
+from ._events import CloseCause, CloseCode, CloseEvent
+from ._http import Response
+from ._policy import leaves
+
+__all__ = ["Outcome", "Policy", "ReconnectEvent", "ReconnectPolicy", "Session", "stay_connected"]
+
+Outcome: TypeAlias = CloseEvent | HandshakeError
+Session: TypeAlias = Callable[[WebSocket], Awaitable[object]]
+
+RETRIED_CODES: Final = frozenset(
+    {
+        CloseCode.GOING_AWAY,
+        CloseCode.NO_STATUS_RCVD,
+        CloseCode.INTERNAL_ERROR,
+        CloseCode.SERVICE_RESTART,
+        CloseCode.TRY_AGAIN_LATER,
+        CloseCode.BAD_GATEWAY,
+        3008,  # timeout, as registered with IANA
+    }
+)
+RETRIED_STATUSES: Final = frozenset({429, 502, 503, 504})
+RETRIED_CAUSES: Final = frozenset(
+    {
+        CloseCause.EOF,
+        CloseCause.RESET,
+        CloseCause.KEEPALIVE_TIMEOUT,
+        CloseCause.REFUSED,
+        CloseCause.TIMEOUT,
+    }
+)
+
+
+class Policy(Protocol):
+    """Decides what follows an ending. `ReconnectPolicy` is one; any callable of this form is."""
+
+    def __call__(self, outcome: Outcome, failures: int) -> float | None:
+        """Return how many seconds to wait before the next attempt, or `None` to stop.
+
+        Args:
+            outcome: how the connection ended, or why none came about.
+            failures: how often that happened in a row, from 1; a connection that was stable begins anew.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReconnectPolicy:
+    """When to try again, and how long to wait before: exponential backoff with full jitter.
+
+    The wait before the n-th attempt in a row is a random number of seconds between 0 and `first` times 2 to the power
+    of n - 1, at most `most`; so a thousand clients of a server that restarts do not come back all at once. A
+    `Retry-After` header (RFC 9110 §10.2.3) makes it longer, never shorter.
+
+    The cause is looked at first, then the code. Tried again by default: a server that cannot be reached or does not
+    answer in time, one that answers 429, 502, 503 or 504, a transport that is lost, a peer that is silent, and the
+    peer's Close with 1001, 1005, 1011-1014 or 3008. Everything else stops: what this side has asked for, what this
+    side has found wrong, what the peer says is wrong with us, and a certificate that does not verify.
+
+    Attributes:
+        first: seconds.
+        most: seconds.
+        jitter: whether the wait is random; without it, it is the upper end.
+        codes: codes of a peer's Close after which to try again.
+        statuses: the same for HTTP statuses in place of the upgrade.
+        causes: the same for causes other than `remote`, `rejected` and `tls`.
+        max_failures: stop after so many in a row; `None`: never.
+
+    Raises:
+        ValueError: a number is out of its range.
+    """
+
+    first: float = 1
+    most: float = 60
+    jitter: bool = True
+    codes: frozenset[int] = RETRIED_CODES
+    statuses: frozenset[int] = RETRIED_STATUSES
+    causes: frozenset[CloseCause] = RETRIED_CAUSES
+    max_failures: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.first <= self.most < float("inf"):
+            raise ValueError(f"first and most must be 0 <= first <= most, and finite, not {self.first} and {self.most}")
+        if self.max_failures is not None and self.max_failures < 1:
+            raise ValueError(f"max_failures must be at least 1, or None for no limit, not {self.max_failures}")
+
+    def __call__(self, outcome: Outcome, failures: int) -> float | None:
+        if not self.is_temporary(outcome) or (self.max_failures is not None and failures >= self.max_failures):
+            return None
+        limit = min(self.most, self.first * 2.0 ** min(failures - 1, 1000))
+        wait = random.uniform(0, limit) if self.jitter else limit
+        response = outcome.response if isinstance(outcome, HandshakeError) else None
+        return wait if response is None else max(wait, retry_after(response))
+
+    def is_temporary(self, outcome: Outcome) -> bool:
+        """Tell whether another attempt may end otherwise."""
+        if isinstance(outcome, HandshakeError):
+            cause = outcome.close_event.cause
+            if outcome.response is not None:
+                return outcome.response.status in self.statuses
+            if cause is CloseCause.TLS:
+                return is_lost_connection(outcome.__cause__)
+            return cause in self.causes
+        if outcome.cause is CloseCause.REMOTE:
+            return outcome.code in self.codes
+        return outcome.cause in self.causes
+
+
+def is_lost_connection(error: BaseException | None) -> bool:
+    """Tell whether a TLS handshake failed because the connection did."""
+    return isinstance(error, SSLEOFError) or (isinstance(error, OSError) and not isinstance(error, SSLError))
+
+
+def retry_after(response: Response) -> float:
+    """Return the seconds that the server asks for; 0 if it does not, or in words that nobody understands."""
+    value = response.headers.get("retry-after", "").strip()
+    if value.isascii() and value.isdigit():
+        return float(value[:10])
+    from datetime import UTC, datetime  # these take long to import
+    from email.utils import parsedate_to_datetime
+
+    try:
+        date = parsedate_to_datetime(value)
+    except ValueError:
+        return 0
+    return max(0, (date - datetime.now(UTC)).total_seconds()) if date.tzinfo is not None else 0
+
+
+@dataclass(frozen=True, slots=True)
+class ReconnectEvent:
+    """Something that `stay_connected` has come to.
+
+    Attributes:
+        phase: `"connecting"`: an attempt begins; `"open"`: it has led to a connection; `"waiting"`: the connection has
+            ended, or none came about, and another attempt follows; `"stopped"`: none does.
+        attempt: which attempt this is, from 1.
+        failures: how many endings in a row there were, this one included; 0 as long as there was none.
+        outcome: how it ended, when it has.
+        delay: seconds until the next attempt; only in `"waiting"`.
+    """
+
+    phase: Literal["connecting", "open", "waiting", "stopped"]
+    attempt: int
+    failures: int = 0
+    outcome: Outcome | None = None
+    delay: float | None = None
+
+
+async def stay_connected(
+    target: str | Callable[[], AbstractAsyncContextManager[WebSocket]],
+    session: Session,
+    *,
+    policy: Policy = ReconnectPolicy(),
+    stable_after: float = 30,
+    on_event: Callable[[ReconnectEvent], object] | None = None,
+) -> CloseEvent:
+    """Run *session* with a connection, and again with a new one when that has ended, as long as *policy* says so.
+
+    Each connection is a block: it ends with 1000 if *session* returns, with 1011 if it raises, with 1001 if this is
+    cancelled. `ConnectionClosed` out of *session* is an ending like others, alone or in a group of nothing else; any
+    other exception goes on, unchanged.
+
+    Args:
+        target: the URL; or a function that is called for every attempt and returns what `connect` returns, for
+            options, and for headers that change.
+        session: called with every connection.
+        policy: decides by how the connection ended, or why none came about; see `ReconnectPolicy`.
+        stable_after: seconds from which on a connection counts as a success, so that failures are counted anew.
+        on_event: called with every `ReconnectEvent`; what it raises goes on.
+
+    Returns:
+        How the last connection ended.
+
+    Raises:
+        HandshakeError: no connection came about, and the policy has stopped at that.
+    """
+    reconnecting = Reconnecting(session, policy, stable_after, on_event or ignore)
+    while True:
+        outcome = await reconnecting.attempt(connect(target) if isinstance(target, str) else target())
+        if (delay := reconnecting.delay_after(outcome)) is not None:
+            await trio.sleep(delay)
+        elif isinstance(outcome, HandshakeError):
+            raise outcome
+        else:
+            return outcome
+
+
+def ignore(event: ReconnectEvent) -> None:
+    """Be an `on_event` that nobody has given."""
+
+
+class Reconnecting:
+    """Counts attempts and failures, and tells of them."""
+
+    def __init__(
+        self,
+        session: Session,
+        policy: Policy,
+        stable_after: float,
+        on_event: Callable[[ReconnectEvent], object],
+    ) -> None:
+        self._session = session
+        self._policy = policy
+        self._stable_after = stable_after
+        self._on_event = on_event
+        self._attempt = self._failures = 0
+
+    async def attempt(self, connecting: AbstractAsyncContextManager[WebSocket]) -> Outcome:
+        """Connect, run the session, and return how that ended."""
+        self._attempt += 1
+        self._on_event(ReconnectEvent("connecting", self._attempt, self._failures))
+        websocket: WebSocket | None = None
+        opened = 0.0
+        try:
+            async with connecting as websocket:
+                opened = trio.current_time()
+                self._on_event(ReconnectEvent("open", self._attempt, self._failures))
+                await self._session(websocket)
+        except HandshakeError as error:
+            if websocket is not None:  # of another connection, which the session wanted
+                raise
+            return error
+        except (ConnectionClosed, BaseExceptionGroup) as error:
+            if not is_ending(error, websocket):
+                raise
+        assert websocket is not None
+        assert websocket.close_event is not None
+        if trio.current_time() - opened >= self._stable_after:
+            self._failures = 0
+        return websocket.close_event
+
+    def delay_after(self, outcome: Outcome) -> float | None:
+        """Ask the policy, and tell what it says."""
+        self._failures += 1
+        delay = self._policy(outcome, self._failures)
+        phase: Literal["waiting", "stopped"] = "stopped" if delay is None else "waiting"
+        self._on_event(ReconnectEvent(phase, self._attempt, self._failures, outcome, delay))
+        return delay
+
+
+def is_ending(error: BaseException, websocket: WebSocket | None) -> bool:
+    """Tell whether *error* only says that the connection has ended, and did not end it."""
+    if websocket is None or websocket.close_event is None or websocket.close_event.cause is CloseCause.ERROR:
+        return False
+    return all(isinstance(leaf, ConnectionClosed) for leaf in leaves(error))
