@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 from sphinx.errors import ExtensionError
 from sphinx.util.nodes import make_refnode
 
+from trio_closeevents import __version__
+
 if TYPE_CHECKING:
     from docutils.nodes import Element, reference
     from sphinx.addnodes import pending_xref
@@ -26,7 +28,7 @@ metadata = tomllib.loads((HERE.parent / "pyproject.toml").read_text(encoding="ut
 project = metadata["name"]
 author = metadata["authors"][0]["name"]
 project_copyright = f"2026, {author}"
-release = version = metadata["version"]
+release = version = __version__
 
 extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build", "_generated", "plots"]

@@ -59,4 +59,4 @@ async def main(certificate: str) -> None:
 
 
 if __name__ == "__main__":
-    anyio.run(main, sys.argv[1], backend="trio")
+    anyio.run(main, sys.argv[1])

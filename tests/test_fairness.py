@@ -22,7 +22,7 @@ from trio_closeevents.testing import BINARY, TEXT, ScriptedPeer, frame
 pytestmark = pytest.mark.once
 
 LONGEST: Final = 0.005  # seconds between two turns of another task
-MESSAGES: Final = 5000
+MESSAGES: Final = 20_000
 
 FLOODS: Final = {
     "tiny messages": frame(TEXT, b"x" * 32, masked=True) * 200,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import ssl
 import subprocess
 import sys
@@ -292,6 +293,14 @@ def test_proxy_of_the_environment_fits_the_url(
         monkeypatch.setenv(name, value)
     proxy = choose_proxy(True, parse_url(url))
     assert (proxy and proxy.host) == chosen
+
+
+def test_environment_without_proxies_costs_nothing() -> None:
+    """What takes long to import is not imported, and a program's first connection is not held up by it."""
+    program = "import sys, trio_closeevents as t; t.connect('ws://a'); print('urllib.request' in sys.modules)"
+    environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 def test_bad_proxy_of_the_environment_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

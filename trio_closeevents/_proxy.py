@@ -8,7 +8,9 @@ TLS nor HTTP lets a server speak first, a proxy that sends something there is ly
 from __future__ import annotations
 
 import math
+import os
 import ssl as stdlib_ssl
+import sys
 from contextlib import suppress
 from importlib import import_module
 from typing import Final, Literal, NamedTuple, TypeAlias, cast
@@ -29,6 +31,7 @@ ProxyLike: TypeAlias = str | Literal[True] | None
 
 DEFAULT_PORTS: Final = {"http": 80, "https": 443, "socks4": 1080, "socks4a": 1080, "socks5": 1080, "socks5h": 1080}
 RESOLVED_BY_PROXY: Final = frozenset({"socks4a", "socks5h"})
+HAS_SETTINGS: Final = sys.platform in ("darwin", "win32")  # the system says it, and not only the environment
 MAX_BODY: Final = 16 * 1024  # bytes of a refusing proxy's explanation that are kept
 BODY_TIMEOUT: Final = 1.0  # seconds that it has for that
 CHUNK: Final = 16 * 1024
@@ -108,6 +111,8 @@ def choose_proxy(proxy: ProxyLike, target: URL) -> Proxy | None:
 
 
 def systems_proxy(target: URL) -> Proxy | None:
+    if not HAS_SETTINGS and not any(name.lower().endswith("_proxy") for name in os.environ):
+        return None
     from urllib.request import getproxies, proxy_bypass  # it takes long to import
 
     proxies = getproxies()
