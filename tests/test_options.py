@@ -46,8 +46,15 @@ OWN: Final[dict[Callable[..., Any], dict[str, Any]]] = {
         "max_redirects": 10,
     },
     accept: {"ssl_context": None, "subprotocols": (), "process_request": None, "on_close": None},
-    open_server: {"ssl_context": None, "subprotocols": (), "process_request": None, "on_close": None},
-    serve: {"ssl_context": None, "subprotocols": (), "process_request": None, "on_close": None, "task_status": ...},
+    open_server: {"listen": (), "ssl_context": None, "subprotocols": (), "process_request": None, "on_close": None},
+    serve: {
+        "listen": (),
+        "ssl_context": None,
+        "subprotocols": (),
+        "process_request": None,
+        "on_close": None,
+        "task_status": ...,
+    },
 }
 
 

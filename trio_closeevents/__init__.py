@@ -1,6 +1,7 @@
 """WebSockets for trio, in which the end of a connection is a value you can trust."""
 
 from ._accept import accept
+from ._adapters import ByteStream, JSONChannel
 from ._broadcast import broadcast
 from ._client import connect
 from ._compression import Deflate
@@ -16,6 +17,7 @@ from ._errors import (
 )
 from ._events import CloseCause, CloseCode, CloseEvent, CloseFrame, describe, is_sendable
 from ._http import Headers, Request, Response
+from ._listen import Listen, inherited_sockets
 from ._options import Options, OptionsDict
 from ._policy import ClosePolicy
 from ._protocol.masking import speedups_enabled
@@ -26,6 +28,7 @@ from ._stream import MessageStream
 from ._version import __version__ as __version__
 
 __all__ = [
+    "ByteStream",
     "CloseCause",
     "CloseCode",
     "CloseEvent",
@@ -38,6 +41,8 @@ __all__ = [
     "HandshakeRejected",
     "HandshakeTimeout",
     "Headers",
+    "JSONChannel",
+    "Listen",
     "LocallyClosed",
     "MessageStream",
     "Options",
@@ -55,6 +60,7 @@ __all__ = [
     "broadcast",
     "connect",
     "describe",
+    "inherited_sockets",
     "is_sendable",
     "open_server",
     "serve",

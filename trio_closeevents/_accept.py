@@ -32,15 +32,12 @@ class ServerOptions:
     """What a server does with every connection."""
 
     options: Options
-    ssl_context: stdlib_ssl.SSLContext | None = None
     subprotocols: tuple[str, ...] = ()
     process_request: ProcessRequest | None = None
     on_close: OnClose | None = None
 
     def __post_init__(self) -> None:
         self.subprotocols = check_subprotocols(self.subprotocols)
-        if self.ssl_context is not None:
-            check_ssl_context(self.ssl_context, server_side=True)
         for name in ("process_request", "on_close"):
             hook = getattr(self, name)
             if hook is not None and not callable(hook):
@@ -77,22 +74,26 @@ def accept(
     """
     if not isinstance(stream, trio.abc.Stream):
         raise TypeError(f"stream must be a trio.abc.Stream, not {type(stream).__name__}: {stream!r}")
+    if ssl_context is not None:
+        check_ssl_context(ssl_context, server_side=True)
     server = ServerOptions(
         options=Options(**options),
-        ssl_context=ssl_context,
         subprotocols=check_subprotocols(subprotocols),
         process_request=process_request,
         on_close=on_close,
     )
-    return Accepting(stream, server)
+    return Accepting(stream, server, ssl_context)
 
 
 class Accepting(WebSocketBlock):
     """A server's connection, from its first byte on."""
 
-    def __init__(self, stream: trio.abc.Stream, server: ServerOptions) -> None:
+    def __init__(
+        self, stream: trio.abc.Stream, server: ServerOptions, ssl_context: stdlib_ssl.SSLContext | None
+    ) -> None:
         super().__init__(server.options)
         self._stream = stream
+        self._ssl_context = ssl_context
         self._server = server
         self._handshake = ServerHandshake(server.options.deflate)
         self._scope = trio.CancelScope()
@@ -130,10 +131,9 @@ class Accepting(WebSocketBlock):
         raise self._failed("open_timeout passed", CloseCause.TIMEOUT)
 
     async def _secure(self, opening: Opening) -> Transport:
-        context = self._server.ssl_context
         try:
-            if context is not None:
-                opening.secure(context, server_side=True)
+            if self._ssl_context is not None:
+                opening.secure(self._ssl_context, server_side=True)
             return await opening.take_transport()
         except Unopened as error:
             raise self._failed(str(error), error.cause) from error.__cause__

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import trio
 
+from ._adapters import ByteStream, JSONChannel
 from ._driver import Driver
 from ._errors import ConnectionBroken, ConnectionClosed, LocallyClosed, RemoteClosed
 from ._events import CloseCause, CloseCode, CloseEvent, CloseFrame, sendable_frame
@@ -246,6 +247,24 @@ class WebSocket(trio.abc.Channel[str | bytes]):
     def events(self) -> AsyncIterator[str | bytes | CloseEvent]:
         """Iterate over the messages, with the `CloseEvent` as the last item, whatever it says."""
         return Events(self)
+
+    def as_stream(self) -> ByteStream:
+        """Return the connection as a `trio.abc.HalfCloseableStream`: bytes, which travel in binary messages."""
+        return ByteStream(self)
+
+    def as_json(
+        self,
+        *,
+        dumps: Callable[[Any], str | bytes] | None = None,
+        loads: Callable[[str | bytes], Any] | None = None,
+    ) -> JSONChannel:
+        """Return the connection as a `trio.abc.Channel` of values, which travel as JSON in text messages.
+
+        Args:
+            dumps: makes JSON of a value, as `str` or as bytes in UTF-8; `json.dumps` if `None`.
+            loads: makes a value of JSON; `json.loads` if `None`.
+        """
+        return JSONChannel(self, dumps, loads)
 
     @protected
     async def ping(self, payload: bytes | bytearray | memoryview | None = None) -> float:

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Iterable, Set
 from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
 from types import TracebackType
-from typing import Final, TypeAlias, Unpack
+from typing import Any, Final, TypeAlias, Unpack
 
 import trio
 
@@ -24,6 +24,7 @@ from ._accept import Accepting, OnClose, ProcessRequest, ServerOptions
 from ._connection import WebSocket
 from ._errors import ConnectionClosed, HandshakeError, raise_unchanged, unwrapped
 from ._events import CloseFrame, sendable_frame
+from ._listen import Listen, Listening, open_listeners
 from ._opening import check_subprotocols
 from ._options import Options, OptionsDict, takes_options
 from ._policy import leaves
@@ -55,10 +56,9 @@ current_serving: ContextVar[Serving | None] = ContextVar("current_serving", defa
 class Server:
     """A running server; `serve` and `open_server` make it."""
 
-    def __init__(self, handler: Handler, listeners: list[trio.SocketListener], options: ServerOptions) -> None:
+    def __init__(self, handler: Handler, listening: list[Listening], options: ServerOptions) -> None:
         self._handler = handler
-        self._listeners = listeners
-        self._port: int = listeners[0].socket.getsockname()[1]
+        self._listening = listening
         self._options = options
         self._accepting = trio.CancelScope()
         self._serving: set[Serving] = set()
@@ -70,8 +70,19 @@ class Server:
 
     @property
     def port(self) -> int:
-        """The TCP port that the server listens on; with several listeners, that of the first."""
-        return self._port
+        """The TCP port that the server listens on; with several listeners, that of the first that has one.
+
+        Raises:
+            LookupError: it listens on Unix sockets only.
+        """
+        if (port := next((each.port for each in self._listening if each.port is not None), None)) is None:
+            raise LookupError(f"the server listens on no TCP port, but on {self.addresses}")
+        return port
+
+    @property
+    def addresses(self) -> tuple[Any, ...]:
+        """All addresses that the server listens on, each as its socket has it."""
+        return tuple(each.address for each in self._listening)
 
     @property
     def connections(self) -> Set[WebSocket]:
@@ -136,35 +147,38 @@ class Server:
 
     def __repr__(self) -> str:
         state = "closing" if self._closing is not None else "open"
-        return f"<Server port {self.port}, {len(self._websockets)} connections, {state}>"
+        places = ", ".join(str(each.port or each.address) for each in self._listening)
+        return f"<Server at {places}, {len(self._websockets)} connections, {state}>"
 
     @protected
     async def run(self, nursery: trio.Nursery) -> None:
         """Accept connections until the server closes; each gets a task in *nursery*."""
         with self._accepting:
             async with trio.open_nursery() as accepting:
-                for listener in self._listeners:
-                    accepting.start_soon(self._accept_from, listener, nursery)
+                for listening in self._listening:
+                    accepting.start_soon(self._accept_from, listening, nursery)
 
     # `trio.serve_listeners` would do this in a task that Ctrl-C may interrupt anywhere, between accepting a connection
     # and passing it on too: protection is not inherited.
     @protected
-    async def _accept_from(self, listener: trio.SocketListener, nursery: trio.Nursery) -> None:
-        async with listener:
+    async def _accept_from(self, listening: Listening, nursery: trio.Nursery) -> None:
+        try:
             while True:
                 try:
-                    stream = await listener.accept()
+                    stream = await listening.listener.accept()
                 except OSError as error:
                     if error.errno not in OUT_OF_RESOURCES:
                         raise
                     logger.error("no connection can be accepted; trying again in %s s", PAUSE, exc_info=error)
                     await trio.sleep(PAUSE)
                 else:
-                    nursery.start_soon(self._serve_stream, stream)
+                    nursery.start_soon(self._serve_stream, stream, listening.ssl_context)
+        finally:
+            listening.close()
 
     @protected
-    async def _serve_stream(self, stream: trio.SocketStream) -> None:
-        serving = Serving(Accepting(stream, self._options))
+    async def _serve_stream(self, stream: trio.SocketStream, ssl_context: stdlib_ssl.SSLContext | None) -> None:
+        serving = Serving(Accepting(stream, self._options, ssl_context))
         del stream  # this lives as long as the connection
         current_serving.set(serving)
         self._serving.add(serving)
@@ -214,10 +228,9 @@ async def call_handler(handler: Handler, websocket: WebSocket) -> None:
 class ServerBlock(AbstractAsyncContextManager[Server]):
     """Opens listeners and a server on them, lends it to a block, and leaves nothing behind. For one use."""
 
-    def __init__(self, handler: Handler, host: str | None, port: int, options: ServerOptions) -> None:
+    def __init__(self, handler: Handler, places: list[Listen], options: ServerOptions) -> None:
         self._handler = handler
-        self._host = host
-        self._port = port
+        self._places = places
         self._options = options
         self._entered = False
 
@@ -226,8 +239,7 @@ class ServerBlock(AbstractAsyncContextManager[Server]):
         if self._entered:
             raise RuntimeError("this server was opened already: every `async with` needs one of its own")
         self._entered = True
-        listeners = await trio.open_tcp_listeners(self._port, host=self._host)
-        self._server = Server(self._handler, listeners, self._options)
+        self._server = Server(self._handler, await open_listeners(self._places), self._options)
         self._manager = trio.open_nursery()
         self._nursery = await self._manager.__aenter__()
         self._nursery.start_soon(self._server.run, self._nursery, name="trio_closeevents server")
@@ -287,9 +299,10 @@ def checked_grace(grace: object) -> float:
 @takes_options
 def open_server(
     handler: Handler,
-    host: str | None,
-    port: int,
+    host: str | None = None,
+    port: int | None = None,
     *,
+    listen: Iterable[Listen] = (),
     ssl_context: stdlib_ssl.SSLContext | None = None,
     subprotocols: Iterable[str] = (),
     process_request: ProcessRequest | None = None,
@@ -306,8 +319,10 @@ def open_server(
         handler: called with every `WebSocket`, in a task of its own; the connection ends with it, as a block does.
             What it raises is logged, and closes its own connection with 1011.
         host: the address to listen on; `None` is every one of this machine.
-        port: 0-65535; with 0 the system chooses, and `Server.port` tells.
-        ssl_context: serve `wss:`.
+        port: 0-65535; with 0 the system chooses, and `Server.port` tells. Not needed with *listen*.
+        listen: further places to listen on: Unix sockets, sockets that were given, other ports, each with or without
+            TLS.
+        ssl_context: serve `wss:` on *port*.
         subprotocols: what is spoken here, in order of preference; the first that the client offers is agreed on.
         process_request: called with every well-formed `Request`, upgrade or not; a `Response` that it returns (or
             that the awaitable it returns comes to) is sent in place of the upgrade.
@@ -320,28 +335,38 @@ def open_server(
     """
     if not callable(handler):
         raise TypeError(f"handler must be an async function, not {type(handler).__name__}: {handler!r}")
-    if not isinstance(port, int) or isinstance(port, bool):
-        raise TypeError(f"port must be an int, not {type(port).__name__}: {port!r}")
-    if not 0 <= port <= 0xFFFF:
-        raise ValueError(f"port {port} is out of the range 0-65535")
-    if host is not None and not isinstance(host, str):
-        raise TypeError(f"host must be a str or None, not {type(host).__name__}: {host!r}")
     server = ServerOptions(
         options=Options(**options),
-        ssl_context=ssl_context,
         subprotocols=check_subprotocols(subprotocols),
         process_request=process_request,
         on_close=on_close,
     )
-    return ServerBlock(handler, host, port, server)
+    return ServerBlock(handler, places_to_listen(host, port, ssl_context, listen), server)
+
+
+def places_to_listen(
+    host: str | None, port: int | None, ssl_context: stdlib_ssl.SSLContext | None, others: Iterable[Listen]
+) -> list[Listen]:
+    places = list(others)
+    for place in places:
+        if not isinstance(place, Listen):
+            raise TypeError(f"listen must be a list of Listen(...), and {place!r} is none")
+    if port is not None:
+        places.insert(0, Listen((host, port), ssl_context=ssl_context))
+    elif host is not None or ssl_context is not None:
+        raise TypeError("host and ssl_context go with a port: give one, or say it all in listen=[Listen(...)]")
+    if not places:
+        raise TypeError("where to listen? give host and port, or listen=[Listen(...)]")
+    return places
 
 
 @takes_options
 async def serve(
     handler: Handler,
-    host: str | None,
-    port: int,
+    host: str | None = None,
+    port: int | None = None,
     *,
+    listen: Iterable[Listen] = (),
     ssl_context: stdlib_ssl.SSLContext | None = None,
     subprotocols: Iterable[str] = (),
     process_request: ProcessRequest | None = None,
@@ -358,6 +383,7 @@ async def serve(
         handler,
         host,
         port,
+        listen=listen,
         ssl_context=ssl_context,
         subprotocols=subprotocols,
         process_request=process_request,
