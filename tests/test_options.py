@@ -30,6 +30,16 @@ DEFAULTS: Final = {
 LIMITS: Final = {"max_message_size": 0, "max_fragments": 1, "max_queue": 1, "max_queue_bytes": 1}
 TIMEOUTS: Final = {"open_timeout": False, "close_timeout": True, "cancel_timeout": True}  # must it be finite?
 
+OF_A_SERVER: Final[dict[str, Any]] = {
+    "origins": None,
+    "subprotocols": (),
+    "select_subprotocol": None,
+    "headers": (),
+    "server_header": f"trio-closeevents/{__version__}",
+    "process_request": None,
+    "process_response": None,
+    "on_close": None,
+}
 OWN: Final[dict[Callable[..., Any], dict[str, Any]]] = {
     connect: {
         "stream": None,
@@ -45,16 +55,9 @@ OWN: Final[dict[Callable[..., Any], dict[str, Any]]] = {
         "auth": None,
         "max_redirects": 10,
     },
-    accept: {"ssl_context": None, "subprotocols": (), "process_request": None, "on_close": None},
-    open_server: {"listen": (), "ssl_context": None, "subprotocols": (), "process_request": None, "on_close": None},
-    serve: {
-        "listen": (),
-        "ssl_context": None,
-        "subprotocols": (),
-        "process_request": None,
-        "on_close": None,
-        "task_status": ...,
-    },
+    accept: {"ssl_context": None, **OF_A_SERVER},
+    open_server: {"listen": (), "ssl_context": None, **OF_A_SERVER},
+    serve: {"listen": (), "ssl_context": None, "task_status": ..., **OF_A_SERVER},
 }
 
 

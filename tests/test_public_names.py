@@ -25,6 +25,7 @@ PROMISED: Final = {
     "speedups_enabled",
     "serve",
     "open_server",
+    "basic_auth",
     "Listen",
     "inherited_sockets",
     "Server",

@@ -2,6 +2,7 @@
 
 from ._accept import accept
 from ._adapters import ByteStream, JSONChannel
+from ._auth import basic_auth
 from ._broadcast import broadcast
 from ._client import connect
 from ._compression import Deflate
@@ -57,6 +58,7 @@ __all__ = [
     "Stats",
     "WebSocket",
     "accept",
+    "basic_auth",
     "broadcast",
     "connect",
     "describe",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import re
 import ssl as stdlib_ssl
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, replace
-from typing import TypeAlias, Unpack
+from dataclasses import fields as dataclass_fields
+from typing import Any, Final, NamedTuple, TypeAlias, Unpack, cast
 
 import trio
 
@@ -15,44 +17,132 @@ from ._block import WebSocketBlock
 from ._connection import WebSocket
 from ._errors import HandshakeError, HandshakeRejected, HandshakeTimeout
 from ._events import CloseCause, CloseEvent
-from ._http import Headers, Request, Response
+from ._http import Headers, HeadersLike, Request, Response
 from ._opening import Opening, Unopened, check_ssl_context, check_subprotocols, open_session, unopened
-from ._options import Options, OptionsDict, takes_options
+from ._options import Function, Options, OptionsDict, spell_out
 from ._protocol.handshake import RequestRefused, ServerHandshake, headers_of
 from ._transport import LOST, Transport, os_error
+from ._version import USER_AGENT
 
-__all__ = ["Accepting", "OnClose", "ProcessRequest", "ServerOptions", "accept"]
+__all__ = [
+    "Accepting",
+    "OnClose",
+    "Origin",
+    "ProcessRequest",
+    "ProcessResponse",
+    "SelectSubprotocol",
+    "ServerOptions",
+    "ServerOptionsDict",
+    "accept",
+    "server_options",
+    "takes_server_options",
+]
 
 ProcessRequest: TypeAlias = Callable[[Request], "Response | Awaitable[Response | None] | None"]
+ProcessResponse: TypeAlias = Callable[[Request, Response], "Response | None"]
+SelectSubprotocol: TypeAlias = Callable[[Request], "str | None"]
 OnClose: TypeAlias = Callable[[WebSocket, CloseEvent], object]
+Origin: TypeAlias = str | re.Pattern[str] | None
+
+# What the opening handshake itself answers (RFC 6455 §4.2.2), or what would turn the answer into another one.
+OWN_HEADERS: Final = frozenset({"connection", "upgrade", "content-length", "transfer-encoding"})
+
+
+class ServerOptionsDict(OptionsDict, total=False):
+    """`ServerOptions` and `Options`, as keyword arguments."""
+
+    origins: Iterable[Origin] | None
+    subprotocols: Iterable[str]
+    select_subprotocol: SelectSubprotocol | None
+    headers: HeadersLike
+    server_header: str | None
+    process_request: ProcessRequest | None
+    process_response: ProcessResponse | None
+    on_close: OnClose | None
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class ServerOptions:
-    """What a server does with every connection."""
+    """What a server does with every connection; `accept` has the meaning of each."""
 
     options: Options
-    subprotocols: tuple[str, ...] = ()
+    origins: Iterable[Origin] | None = None
+    subprotocols: Iterable[str] = ()
+    select_subprotocol: SelectSubprotocol | None = None
+    headers: HeadersLike = ()
+    server_header: str | None = USER_AGENT
     process_request: ProcessRequest | None = None
+    process_response: ProcessResponse | None = None
     on_close: OnClose | None = None
 
     def __post_init__(self) -> None:
         self.subprotocols = check_subprotocols(self.subprotocols)
-        for name in ("process_request", "on_close"):
+        self.origins = None if self.origins is None else check_origins(self.origins)
+        for name in ("select_subprotocol", "process_request", "process_response", "on_close"):
             hook = getattr(self, name)
             if hook is not None and not callable(hook):
                 raise TypeError(f"{name} must be a function, not {type(hook).__name__}: {hook!r}")
+        if self.subprotocols and self.select_subprotocol is not None:
+            raise ValueError("give either subprotocols or select_subprotocol")
+        fields = check_own_headers(Headers(self.headers))
+        if self.server_header is not None and "server" not in fields:
+            fields = Headers([*fields.pairs, ("Server", self.server_header)])
+        self.fields = fields
+
+    def allows(self, origin: str | None) -> bool:
+        """Tell whether a request from *origin* is welcome."""
+        if self.origins is None:
+            return True
+        return any(matches(each, origin) for each in self.origins)
 
 
-@takes_options
+def matches(allowed: Origin, origin: str | None) -> bool:
+    if isinstance(allowed, re.Pattern):
+        return origin is not None and allowed.fullmatch(origin) is not None
+    return allowed == origin
+
+
+def server_options(given: ServerOptionsDict) -> ServerOptions:
+    """Check what `accept`, `open_server` or `serve` was told."""
+    rest: dict[str, Any] = dict(given)
+    own = {each.name: rest.pop(each.name) for each in dataclass_fields(ServerOptions) if each.name in rest}
+    return ServerOptions(options=Options(**rest), **own)
+
+
+def takes_server_options(function: Function) -> Function:
+    """Let `help()` and editors show every option of a server that *function* takes as `**options`."""
+    return spell_out(function, ServerOptions, Options)
+
+
+def check_own_headers(fields: Headers) -> Headers:
+    for name in fields:
+        if name in OWN_HEADERS or name.startswith("sec-websocket-"):
+            raise ValueError(f"header {name!r} belongs to the opening handshake: it cannot be given")
+    return fields
+
+
+def check_origins(origins: Iterable[Origin]) -> tuple[Origin, ...]:
+    """Check an allow-list.
+
+    Raises:
+        TypeError: not an iterable of `str`, patterns of `str` and `None`; a single `str` is refused too.
+    """
+    if isinstance(origins, str):
+        raise TypeError(f"origins must be a list, not one str: use [{origins!r}]")
+    checked = tuple(origins)
+    for each in checked:
+        is_pattern = isinstance(each, re.Pattern) and isinstance(each.pattern, str)
+        if each is not None and not isinstance(each, str) and not is_pattern:
+            raise TypeError(f"an origin must be a str, a pattern of str, or None for none, not {each!r}")
+    return checked
+
+
+@takes_server_options
 def accept(
     stream: trio.abc.Stream,
     *,
     ssl_context: stdlib_ssl.SSLContext | None = None,
-    subprotocols: Iterable[str] = (),
-    process_request: ProcessRequest | None = None,
-    on_close: OnClose | None = None,
-    **options: Unpack[OptionsDict],
+    **options: Unpack[ServerOptionsDict],
 ) -> AbstractAsyncContextManager[WebSocket]:
     """Be the server of one connection for a block: `async with accept(stream) as ws: ...`.
 
@@ -61,28 +151,40 @@ def accept(
     Args:
         stream: a connected stream. It belongs to the connection from now on, and is closed if none comes about.
         ssl_context: speak TLS over *stream*, as the server.
+        origins: the origins whose pages may connect (RFC 6455 §10.2), each as `str` or as a pattern that must match
+            all of it; `None` among them allows requests without one, as programs make them. Others are answered 403.
+            Without this list, everybody may.
         subprotocols: what is spoken here, in order of preference; the first that the client offers is agreed on.
-        process_request: called with every well-formed `Request`, upgrade or not; a `Response` that it returns (or
-            that the awaitable it returns comes to) is sent in place of the upgrade.
+        select_subprotocol: in place of that, a function that gets the `Request` and returns one of its `subprotocols`,
+            or `None`.
+        headers: header fields to add to the answer that opens the connection.
+        server_header: that of the `Server` header; `None` sends none.
+        process_request: called with every well-formed `Request`, whatever its method, upgrade or not; a `Response`
+            that it returns (or that the awaitable it returns comes to) is sent in place of the upgrade.
+        process_response: called with the `Request` and the `Response` that is about to be sent; may return another.
+            Of one with status 101, `headers` has what goes out beside the handshake's own.
         on_close: called with the connection and its `CloseEvent` when that is decided; what it raises is logged.
         **options: see `Options`.
 
     Raises:
         TypeError, ValueError: at the call, for an argument that cannot work.
         HandshakeError: at the start of the block, if no connection came about; its `response` is what was answered.
-        Exception: what *process_request* raised; the client was answered 500.
+        Exception: what a hook raised; the client was answered 500.
     """
     if not isinstance(stream, trio.abc.Stream):
         raise TypeError(f"stream must be a trio.abc.Stream, not {type(stream).__name__}: {stream!r}")
     if ssl_context is not None:
         check_ssl_context(ssl_context, server_side=True)
-    server = ServerOptions(
-        options=Options(**options),
-        subprotocols=check_subprotocols(subprotocols),
-        process_request=process_request,
-        on_close=on_close,
-    )
-    return Accepting(stream, server, ssl_context)
+    return Accepting(stream, server_options(options), ssl_context)
+
+
+class Decision(NamedTuple):
+    """What is answered to a request: 101 with what goes out beside the handshake's own headers, or something else."""
+
+    answer: Response
+    why: str = ""
+    cause: CloseCause = CloseCause.REJECTED
+    subprotocol: str | None = None
 
 
 class Accepting(WebSocketBlock):
@@ -142,13 +244,16 @@ class Accepting(WebSocketBlock):
         await trio.lowlevel.checkpoint()
         try:
             request = await self._read_request(transport)
-            answer = await self._ask_program(transport, request)
-            if answer is not None:
+            try:
+                decision = await self._decide(request)
+            except Exception:
+                await self._respond(transport, Response(500, (), "internal server error\n"))
+                raise
+            answer = decision.answer
+            if answer.status != 101:
                 await self._respond(transport, answer)
-                raise self._failed(f"process_request answered {answer.status}", CloseCause.REJECTED, answer)
-            self._handshake.check_upgrade(request)
-            subprotocol = next((name for name in self._server.subprotocols if name in request.subprotocols), None)
-            switch = self._handshake.accept(subprotocol, Headers())
+                raise self._failed(decision.why, decision.cause, answer)
+            switch = self._handshake.accept(decision.subprotocol, answer.headers)
             await transport.write_all(switch)
         except LOST as error:
             cause = os_error(error)
@@ -160,7 +265,7 @@ class Accepting(WebSocketBlock):
             client=False,
             request=request,
             response=Response(101, headers_of(switch)),
-            subprotocol=subprotocol,
+            subprotocol=decision.subprotocol,
             on_close=self._server.on_close,
         )
 
@@ -173,23 +278,58 @@ class Accepting(WebSocketBlock):
             if request is not None:
                 return replace(request, remote_address=transport.remote_address)
 
-    async def _ask_program(self, transport: Transport, request: Request) -> Response | None:
+    async def _decide(self, request: Request) -> Decision:
+        """Decide what is answered to a well-formed request."""
+        answer = await self._ask_program(request)
+        decision = Decision(answer, f"process_request answered {answer.status}") if answer else self._upgrade(request)
+        if self._server.process_response is None:
+            return decision
+        changed = unprotected(self._server.process_response, request, decision.answer)
+        if changed is None:
+            return decision
+        if not isinstance(changed, Response):
+            raise TypeError(f"process_response must return a Response or None, not {changed!r}")
+        if changed.status == 101:
+            if decision.answer.status != 101:
+                raise ValueError(f"process_response cannot answer 101 in place of {decision.answer.status}")
+            check_own_headers(changed.headers)
+            return decision._replace(answer=changed)
+        return Decision(changed, f"process_response answered {changed.status}")
+
+    async def _ask_program(self, request: Request) -> Response | None:
         if self._server.process_request is None:
             return None
-        try:
-            answer = await ask(self._server.process_request, request)
-            if answer is not None and not isinstance(answer, Response):
-                raise TypeError(f"process_request must return a Response or None, not {answer!r}")
-            if answer is not None and answer.status == 101:
-                raise ValueError("process_request cannot answer 101: return None, and the upgrade goes on")
-        except Exception:
-            await self._respond(transport, Response(500, (), "internal server error\n"))
-            raise
+        answer = await ask(self._server.process_request, request)
+        if answer is not None and not isinstance(answer, Response):
+            raise TypeError(f"process_request must return a Response or None, not {answer!r}")
+        if answer is not None and answer.status == 101:
+            raise ValueError("process_request cannot answer 101: return None, and the upgrade goes on")
         return answer
+
+    def _upgrade(self, request: Request) -> Decision:
+        try:
+            self._handshake.check_upgrade(request)
+        except RequestRefused as refusal:
+            return Decision(refusal.response, str(refusal), CloseCause.MALFORMED)
+        origin = request.headers.get("origin")
+        if not self._server.allows(origin):
+            return Decision(Response(403, (), "this origin is not allowed here\n"), f"origin {origin!r} is not allowed")
+        return Decision(Response(101, self._server.fields), subprotocol=self._choose_subprotocol(request))
+
+    def _choose_subprotocol(self, request: Request) -> str | None:
+        if self._server.select_subprotocol is None:
+            return next((name for name in self._server.subprotocols if name in request.subprotocols), None)
+        name = unprotected(self._server.select_subprotocol, request)
+        if name is not None and name not in request.subprotocols:
+            raise ValueError(f"select_subprotocol must return one of {request.subprotocols} or None, not {name!r}")
+        return cast("str | None", name)
 
     async def _respond(self, transport: Transport, response: Response) -> None:
         """Send *response*, and see to it that it arrives. Never longer than `cancel_timeout`; a lost peer is fine."""
         self._answered = True
+        if self._server.server_header is not None and "server" not in response.headers:
+            fields = [*response.headers.pairs, ("Server", self._server.server_header)]
+            response = Response(response.status, fields, response.body)
         with trio.move_on_after(self._options.cancel_timeout), suppress(*LOST):
             await transport.write_all(self._handshake.respond(response))
             await transport.finish()
@@ -201,6 +341,12 @@ class Accepting(WebSocketBlock):
         elif response is not None:
             kind = HandshakeRejected
         return kind(f"no connection was accepted: {why}", unopened(cause), response)
+
+
+@trio.lowlevel.disable_ki_protection
+def unprotected(hook: Callable[..., Any], *arguments: object) -> Any:
+    """Call a hook of the program, which Ctrl-C may interrupt anywhere."""
+    return hook(*arguments)
 
 
 @trio.lowlevel.disable_ki_protection

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, cast
@@ -176,6 +177,28 @@ class Request:
     def query(self) -> str:
         """The target behind the `?`, `""` if there is none."""
         return self.target.partition("?")[2]
+
+    @property
+    def cookies(self) -> dict[str, str]:
+        """Names and values of the `Cookie` header (RFC 6265 §5.4), as they came; of two by one name, the first."""
+        pairs = (pair.partition("=") for pair in "; ".join(self.headers.get_all("cookie")).split(";"))
+        cookies: dict[str, str] = {}
+        for name, equals, value in pairs:
+            if equals:
+                cookies.setdefault(name.strip(), value.strip().strip('"'))
+        return cookies
+
+    @property
+    def credentials(self) -> tuple[str, str] | None:
+        """User name and password of HTTP basic authentication (RFC 7617); `None` if there are no valid ones."""
+        scheme, _, encoded = self.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "basic":
+            return None
+        try:
+            name, colon, password = b64decode(encoded.strip(), validate=True).decode().partition(":")
+        except ValueError:
+            return None
+        return (name, password) if colon else None
 
 
 @dataclass(frozen=True, slots=True)

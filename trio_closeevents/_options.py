@@ -5,13 +5,13 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import Any, Literal, TypedDict, TypeVar
 
 from ._compression import Deflate, checked_compression
 from ._policy import ClosePolicy
 
-__all__ = ["Options", "OptionsDict", "takes_options"]
+__all__ = ["Options", "OptionsDict", "spell_out", "takes_options"]
 
 
 class OptionsDict(TypedDict, total=False):
@@ -118,11 +118,18 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 def takes_options(function: Function) -> Function:
     """Let `help()` and editors show every option that *function* takes as `**options`."""
+    return spell_out(function, Options)
+
+
+def spell_out(function: Function, *classes: type) -> Function:
+    """Show the fields of *classes*, which are data classes, in place of what *function* takes as `**options`."""
     signature = inspect.signature(function)
     own = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
     common = [
         inspect.Parameter(each.name, inspect.Parameter.KEYWORD_ONLY, default=each.default, annotation=each.type)
-        for each in fields(Options)
+        for options in classes
+        for each in fields(options)
+        if each.default is not MISSING
     ]
     function.__dict__["__signature__"] = signature.replace(parameters=[*own, *common])
     return function

@@ -20,13 +20,11 @@ from typing import Any, Final, TypeAlias, Unpack
 
 import trio
 
-from ._accept import Accepting, OnClose, ProcessRequest, ServerOptions
+from ._accept import Accepting, ServerOptions, ServerOptionsDict, server_options, takes_server_options
 from ._connection import WebSocket
 from ._errors import ConnectionClosed, HandshakeError, raise_unchanged, unwrapped
 from ._events import CloseFrame, sendable_frame
 from ._listen import Listen, Listening, open_listeners
-from ._opening import check_subprotocols
-from ._options import Options, OptionsDict, takes_options
 from ._policy import leaves
 
 __all__ = ["Handler", "Server", "open_server", "serve"]
@@ -296,7 +294,7 @@ def checked_grace(grace: object) -> float:
     return grace
 
 
-@takes_options
+@takes_server_options
 def open_server(
     handler: Handler,
     host: str | None = None,
@@ -304,10 +302,7 @@ def open_server(
     *,
     listen: Iterable[Listen] = (),
     ssl_context: stdlib_ssl.SSLContext | None = None,
-    subprotocols: Iterable[str] = (),
-    process_request: ProcessRequest | None = None,
-    on_close: OnClose | None = None,
-    **options: Unpack[OptionsDict],
+    **options: Unpack[ServerOptionsDict],
 ) -> AbstractAsyncContextManager[Server]:
     """Run a server beside a block: `async with open_server(handler, "127.0.0.1", 0) as server: ...`.
 
@@ -323,11 +318,7 @@ def open_server(
         listen: further places to listen on: Unix sockets, sockets that were given, other ports, each with or without
             TLS.
         ssl_context: serve `wss:` on *port*.
-        subprotocols: what is spoken here, in order of preference; the first that the client offers is agreed on.
-        process_request: called with every well-formed `Request`, upgrade or not; a `Response` that it returns (or
-            that the awaitable it returns comes to) is sent in place of the upgrade.
-        on_close: called with the connection and its `CloseEvent` when that is decided; what it raises is logged.
-        **options: see `Options`.
+        **options: see `accept` for those of a server, from *origins* to *on_close*, and `Options` for the rest.
 
     Raises:
         TypeError, ValueError: at the call, for an argument that cannot work.
@@ -335,13 +326,7 @@ def open_server(
     """
     if not callable(handler):
         raise TypeError(f"handler must be an async function, not {type(handler).__name__}: {handler!r}")
-    server = ServerOptions(
-        options=Options(**options),
-        subprotocols=check_subprotocols(subprotocols),
-        process_request=process_request,
-        on_close=on_close,
-    )
-    return ServerBlock(handler, places_to_listen(host, port, ssl_context, listen), server)
+    return ServerBlock(handler, places_to_listen(host, port, ssl_context, listen), server_options(options))
 
 
 def places_to_listen(
@@ -360,7 +345,7 @@ def places_to_listen(
     return places
 
 
-@takes_options
+@takes_server_options
 async def serve(
     handler: Handler,
     host: str | None = None,
@@ -368,11 +353,8 @@ async def serve(
     *,
     listen: Iterable[Listen] = (),
     ssl_context: stdlib_ssl.SSLContext | None = None,
-    subprotocols: Iterable[str] = (),
-    process_request: ProcessRequest | None = None,
-    on_close: OnClose | None = None,
     task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED,
-    **options: Unpack[OptionsDict],
+    **options: Unpack[ServerOptionsDict],
 ) -> None:
     """Run a server until it is cancelled, or closed: `server = await nursery.start(serve, handler, host, port)`.
 
@@ -385,9 +367,6 @@ async def serve(
         port,
         listen=listen,
         ssl_context=ssl_context,
-        subprotocols=subprotocols,
-        process_request=process_request,
-        on_close=on_close,
         **options,
     )
     async with block as server:

@@ -355,8 +355,10 @@ def test_refusal_of_a_method_names_the_right_one() -> None:
 def test_refusal_of_head_has_no_body() -> None:
     """A HEAD is refused as every other method, by a response without a body (RFC 9110 §9.3.2)."""
     handshake = ServerHandshake()
+    request = handshake.receive_data(b"HEAD / HTTP/1.1\r\nHost: h\r\n\r\n")
+    assert request is not None
     with pytest.raises(RequestRefused) as caught:
-        handshake.receive_data(b"HEAD / HTTP/1.1\r\nHost: h\r\n\r\n")
+        handshake.check_upgrade(request)
     raw = handshake.respond(caught.value.response)
 
     assert raw.startswith(b"HTTP/1.1 405 ")

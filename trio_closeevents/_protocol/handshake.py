@@ -75,7 +75,7 @@ class ServerHandshake:
 
         Raises:
             RequestRefused: it is no request that a server of this library could answer otherwise: 400 (malformed),
-                405 (not a GET), 413 (with a body), 431 (head over `MAX_HEAD_SIZE`), 505 (not HTTP/1.1).
+                431 (head over `MAX_HEAD_SIZE`), 505 (not HTTP/1.1).
         """
         if not self._head and (request := self._read_upgrade(data)) is not None:
             return request
@@ -99,15 +99,13 @@ class ServerHandshake:
         del self._head[size:]
         if event.http_version != b"1.1":
             raise RequestRefused(505, f"HTTP/{event.http_version.decode()} is not supported: use HTTP/1.1")
-        if event.method != b"GET":
-            raise RequestRefused(405, f"method {event.method.decode()} is not allowed: use GET", (("Allow", "GET"),))
         try:
             headers = headers_from_wire(event.headers.raw_items())  # h11: it lets control characters through
         except ValueError as error:
             raise RequestRefused(400, f"malformed request: {error}") from error
-        if "transfer-encoding" in headers or headers.get("content-length", "0") != "0":
-            raise RequestRefused(413, "an opening handshake has no body")
-        return Request(event.target.decode("ascii"), headers, offered_subprotocols(headers))
+        return Request(
+            event.target.decode("ascii"), headers, offered_subprotocols(headers), method=event.method.decode("ascii")
+        )
 
     def _read_upgrade(self, data: bytes) -> Request | None:
         """Return the request if all of it is in *data*, and wsproto takes it; so it is parsed but once.
@@ -137,10 +135,15 @@ class ServerHandshake:
         """Check that *request* asks for an upgrade to WebSocket.
 
         Raises:
-            RequestRefused: 400 (malformed), or 426 (no upgrade asked for, or another version than 13).
+            RequestRefused: 400 (malformed), 405 (not a GET), 413 (with a body), or 426 (no upgrade asked for, or
+                another version than 13).
         """
         if self._is_upgrade:
             return
+        if request.method != "GET":
+            raise RequestRefused(405, f"method {request.method} is not allowed: use GET", (("Allow", "GET"),))
+        if "transfer-encoding" in request.headers or request.headers.get("content-length", "0") != "0":
+            raise RequestRefused(413, "an opening handshake has no body")
         upgrade = (("Upgrade", "websocket"), ("Connection", "Upgrade"))
         if "upgrade" not in request.headers:
             raise RequestRefused(426, "this is a WebSocket server: ask for an upgrade", upgrade)
