@@ -49,7 +49,8 @@ python_use_unqualified_type_names = True
 nitpick_ignore_regex = [
     ("py:.*", rf"(?!{PACKAGE}\b)[a-z_][a-z0-9_]*(\..+)?"),  # modules of others, and builtins
     ("py:class", r"(Any|Awaitable|Callable|Iterable|Iterator|AsyncIterator|AsyncGenerator|Mapping|Sequence|Self|Path)"),
-    ("py:class", r"(AbstractAsyncContextManager|Handler|ProcessRequest|OnClose)"),
+    ("py:class", r"(AbstractAsyncContextManager|Handler|HeadersLike|OnClose|Origin)"),
+    ("py:class", r"(ProcessRequest|ProcessResponse|SelectSubprotocol)"),
     (
         "py:class",
         r"(Break|HalfCloseableStream|UUID|Enum|IntEnum|StrEnum|SSLContext|TracebackType|Exception|BaseException)",

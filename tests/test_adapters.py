@@ -76,10 +76,9 @@ async def test_stream_breaks_when_the_connection_does() -> None:
             pass
         assert client.close_event is not None
         assert client.close_event.cause is CloseCause.CLOSED
-        with pytest.raises(trio.ClosedResourceError):
-            await stream.receive_some()
-        with pytest.raises(trio.ClosedResourceError):
-            await stream.send_eof()
+        for method in (stream.receive_some, stream.send_eof, stream.wait_send_all_might_not_block):
+            with pytest.raises(trio.ClosedResourceError):
+                await method()
 
 
 async def test_text_in_a_stream_is_refused() -> None:

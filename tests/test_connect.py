@@ -17,6 +17,7 @@ from trio_closeevents import (
     CloseCause,
     HandshakeError,
     HandshakeRejected,
+    Headers,
     Request,
     Response,
     WebSocket,
@@ -77,7 +78,7 @@ async def test_redirect_is_followed(status: int) -> None:
 
 
 async def test_redirect_to_another_origin_takes_no_credentials_along() -> None:
-    """Another port is another origin (RFC 6454); who comes back has them again."""
+    """Another port is another origin (RFC 6454). Who comes back has none either: a stranger has chosen the path."""
     here, there = Site(), Site()
     async with open_server(leave, HOST, 0, process_request=here.answer) as server:
         async with open_server(leave, HOST, 0, process_request=there.answer) as other:
@@ -87,12 +88,12 @@ async def test_redirect_to_another_origin_takes_no_credentials_along() -> None:
             async with connect(f"ws://ada:secret@{HOST}:{server.port}", headers=headers):
                 pass
     first, foreign, back = here.requests[0], there.requests[0], here.requests[1]
-    for request in (first, back):
-        assert {"cookie", "proxy-authorization", "authorization"} <= set(request.headers)
-        assert request.headers["host"] == "example.com"
-    assert not {"cookie", "proxy-authorization", "authorization"} & set(foreign.headers)
-    assert foreign.headers["host"] == f"{HOST}:{other.port}"
-    assert foreign.headers["x-mine"] == "1"
+    assert {"cookie", "proxy-authorization", "authorization"} <= set(first.headers)
+    assert first.headers["host"] == "example.com"
+    for request, port in ((foreign, other.port), (back, server.port)):
+        assert not {"cookie", "proxy-authorization", "authorization"} & set(request.headers)
+        assert request.headers["host"] == f"{HOST}:{port}"
+        assert request.headers["x-mine"] == "1"
 
 
 @pytest.mark.parametrize("most", [0, 1, 10])
@@ -296,6 +297,12 @@ async def test_user_agent_tells_who_we_are_or_does_not() -> None:
         ({"address": 5}, TypeError, r"address must be \(host, port\) or the path of a Unix socket, not 5"),
         ({"address": ("a", "80")}, TypeError, "address must be"),
         ({"address": ("a", 0)}, ValueError, "out of the range 1-65535"),
+        ({"address": ("", 80)}, ValueError, "has a host that is none: it is empty"),
+        ({"address": ("a..b", 80)}, ValueError, "has a host that is none"),
+        ({"address": ("a b", 80)}, ValueError, "no domain name has the character ' '"),
+        ({"address": ("::x", 80)}, ValueError, "has a host that is none"),
+        ({"url": "ws://u:secret/x@h/"}, ValueError, r"URL 'ws:...@h/' is malformed"),
+        ({"headers": {"Authorization": "Bearer secret\n"}}, ValueError, "header Authorization: '...' has"),
         ({"server_hostname": "a"}, ValueError, "goes with wss:"),
         ({"server_hostname": 5, "url": "wss://a"}, TypeError, "server_hostname must be a str, not int: 5"),
         ({"user_agent": "a\nb"}, ValueError, "user-agent|User-Agent"),
@@ -317,3 +324,41 @@ async def test_stream_and_address_exclude_each_other() -> None:
     ours, _ = trio.testing.memory_stream_pair()
     with pytest.raises(ValueError, match="either stream or address"):
         connect("ws://a", stream=ours, address=("a", 1))
+
+
+async def test_redirect_to_another_origin_does_not_use_the_given_context(
+    server_ssl_context: ssl.SSLContext, client_ssl_context: ssl.SSLContext
+) -> None:
+    """A stranger sees no certificate of ours, and has to have one that everybody trusts."""
+    site = Site()
+    async with open_server(leave, HOST, 0, process_request=site.answer, ssl_context=server_ssl_context) as server:
+        site.places["/"] = (302, f"https://localhost:{server.port}/there")
+        with pytest.raises(HandshakeError, match=r"redirected to wss://localhost:\d+/there: .*certificate"):
+            async with connect(f"wss://{HOST}:{server.port}", ssl_context=client_ssl_context):
+                pytest.fail("opened")
+
+
+async def test_redirect_into_the_arms_of_a_bad_proxy_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment has one for the other scheme only."""
+    monkeypatch.setenv("https_proxy", "ftp://u:secret@x")
+    site = Site(a=(302, "https://elsewhere.example/"))
+    async with open_server(leave, HOST, 0, process_request=site.answer) as server:
+        with pytest.raises(HandshakeRejected, match="cannot be reached: the environment's https_proxy") as caught:
+            async with connect(f"ws://{HOST}:{server.port}/a"):
+                pytest.fail("opened")
+    assert "secret" not in str(caught.value)
+
+
+async def test_address_may_be_an_ipv6_address() -> None:
+    """Without brackets."""
+    async with open_server(leave, "::1", 0) as server:
+        async with connect("ws://localhost", address=("::1", server.port)) as ws:
+            assert ws.remote_address[0] == "::1"
+
+
+def test_what_is_private_is_not_shown() -> None:
+    """Not by a request either."""
+    fields = {"Authorization": "Basic secret", "Cookie": "a=secret", "X-Mine": "1"}
+    shown = repr(Request("/", Headers(fields)))
+    assert "secret" not in shown
+    assert "('X-Mine', '1')" in shown

@@ -193,6 +193,7 @@ def test_inherited_sockets_may_be_none(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [
+        ({"address": ""}, ValueError, "not empty"),
         ({"address": 5}, TypeError, r"cannot listen on 5: use \(host, port\), a path, or a socket"),
         ({"address": (1, 2, 3)}, TypeError, "an address is a host and a port"),
         ({"address": ("a", "80")}, TypeError, "port must be an int, not str: '80'"),
@@ -228,3 +229,12 @@ def test_server_that_listens_nowhere_is_refused_at_the_call(arguments: dict[str,
     """The text names the way out."""
     with pytest.raises(TypeError, match=words):
         open_server(tell, **arguments)
+
+
+async def test_name_in_the_abstract_namespace_is_no_file() -> None:
+    """There is nothing to remove, before or after."""
+    name = f"\0trio-closeevents-{os.getpid()}"
+    async with open_server(tell, listen=[Listen(name)]) as server:
+        assert server.addresses == (name.encode(),)
+        async with connect("ws://localhost", address=name):
+            pass

@@ -250,6 +250,9 @@ def test_proxy_is_taken_apart(text: str, proxy: Proxy, shown: str) -> None:
         ("http://u:secret@p?x", "more than scheme, host and port"),
         ("http://[::g]", "malformed"),
         ("socks5://u:secr\u00e9t@p", "not ASCII"),
+        ("socks5://u:" + "secret" * 50 + "@p", "over 255 bytes"),
+        ("http://u%3A:secret@p", "has no colon"),
+        ("http://u:secret/w@p:1", "'http:...@p:1' is malformed"),
     ],
 )
 def test_proxy_that_is_none_is_refused_at_the_call(text: str, words: str) -> None:
@@ -316,3 +319,23 @@ def test_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     connect("ws://a", proxy="http://p")
     with pytest.raises(ImportError, match=r"install trio-closeevents\[proxy\]"):
         connect("ws://a", proxy="socks5://p")
+
+
+async def test_socks_proxy_that_answers_nonsense_is_told() -> None:
+    """What python-socks cannot read does not come out as it is."""
+
+    async def lie(_: Host, stream: trio.SocketStream) -> None:
+        await stream.receive_some()
+        await stream.send_all(b"\5\0")
+        await stream.receive_some()
+        await stream.send_all(b"\5\0\0\3\1\xff\0\0")
+
+    async with Host(lie).open() as port:
+        with pytest.raises(HandshakeError, match="the proxy socks5://"):
+            async with connect("ws://a", proxy=f"socks5://{HOST}:{port}"):
+                pytest.fail("opened")
+
+
+def test_proxy_does_not_show_its_password() -> None:
+    """Neither as text nor by `repr`."""
+    assert repr(parse_proxy("http://u:secret@p")) == "Proxy('http://p:80')"

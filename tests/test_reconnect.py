@@ -126,6 +126,9 @@ def test_policy_backs_off_with_full_jitter(monkeypatch: pytest.MonkeyPatch) -> N
         ("Fri, 31 Dec 1999 23:59:59 GMT", 0, 1),
         ("Fri, 31 Dec 1999 23:59:59 -0000", 0, 1),
         ("Fri, 99 Dec 1999 23:59:59 GMT", 0, 1),
+        ("21 Oct 2015 07:28:00 +" + "9" * 24, 0, 1),
+        ("9999999999", 3600, 3600),
+        ("Fri, 21 Oct 9998 07:28:00 GMT", 3600, 3600),
     ],
 )
 def test_policy_hears_retry_after(value: str, least: float, most: float) -> None:
@@ -448,3 +451,13 @@ async def test_server_that_is_killed_and_comes_back() -> None:
     assert len(processes) == 3
     causes = [each.outcome.cause for each in events if isinstance(each.outcome, CloseEvent)]
     assert [cause in {CloseCause.EOF, CloseCause.RESET} for cause in causes] == [True, True, False]
+
+
+def test_events_read_well_in_a_log() -> None:
+    """Each is one line that says what has happened and what follows."""
+    assert str(ReconnectEvent("connecting", 2, 1)) == "attempt 2: connecting"
+    lost = ended(CloseCause.EOF)
+    assert str(ReconnectEvent("waiting", 2, 1, lost, 0.12345)) == f"attempt 2: {lost}; the next in 0.123 s"
+    assert (
+        str(ReconnectEvent("stopped", 3, 2, failed(CloseCause.REFUSED))) == "attempt 3: no connection; no other follows"
+    )

@@ -164,6 +164,30 @@ def test_cookies_of_a_request(lines: list[str], cookies: dict[str, str]) -> None
     assert Request("/", Headers([("Cookie", line) for line in lines])).cookies == cookies
 
 
+async def test_two_origins_are_none() -> None:
+    """A pattern must not match what somebody has put together."""
+    async with open_server(leave, HOST, 0, origins=[re.compile(r"https://.*\.example\.com")]) as server:
+        headers = [("Origin", "https://evil.example"), ("Origin", "https://a.example.com")]
+        assert await status_of(server.port, headers=headers) == 403
+
+
+async def test_connect_is_no_method_for_a_hook() -> None:
+    """It asks for a tunnel, and nothing that is no tunnel can be said to it in HTTP."""
+    async with open_server(leave, HOST, 0, process_request=lambda _: Response(200, body="fine")) as server:
+        line, _, _ = await ask(server.port, "CONNECT a:80 HTTP/1.1\nHost: a\n\n")
+        assert line.split()[1] == "405"
+
+
+async def test_headers_that_the_server_sets_itself_are_left_out() -> None:
+    """What frames the answer is not the program's business."""
+    given = {"Transfer-Encoding": "gzip", "Connection": "keep-alive", "Upgrade": "x", "Content-Length": "99"}
+    async with open_server(leave, HOST, 0, process_request=lambda _: Response(200, given, "hi")) as server:
+        line, headers, body = await ask(server.port, "GET / HTTP/1.1\nHost: a\n\n")
+    assert line == "HTTP/1.1 200 OK"
+    assert (headers["connection"], headers["content-length"], body) == ("close", "2", b"hi")
+    assert "transfer-encoding" not in headers
+
+
 # -- what is spoken ----------------------------------------------------------------------------------------------------
 
 

@@ -311,8 +311,8 @@ class Accepting(WebSocketBlock):
             self._handshake.check_upgrade(request)
         except RequestRefused as refusal:
             return Decision(refusal.response, str(refusal), CloseCause.MALFORMED)
-        origin = request.headers.get("origin")
-        if not self._server.allows(origin):
+        origin = request.headers.get("origin")  # of two, both: which is none that is allowed
+        if not self._server.allows(origin) or len(request.headers.get_all("origin")) > 1:
             return Decision(Response(403, (), "this origin is not allowed here\n"), f"origin {origin!r} is not allowed")
         return Decision(Response(101, self._server.fields), subprotocol=self._choose_subprotocol(request))
 

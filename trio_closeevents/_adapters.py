@@ -39,6 +39,7 @@ class ByteStream(trio.abc.HalfCloseableStream):
         self._input_ended = False
         self._output_ended = False
         self._sending = False
+        self._closed = False
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send *data*, in messages of at most 64 KiB. If cancelled, a whole number of these was queued.
@@ -67,11 +68,12 @@ class ByteStream(trio.abc.HalfCloseableStream):
 
     async def send_eof(self) -> None:
         """Tell the peer that nothing more comes. Idempotent. The same errors."""
-        if self._output_ended:
+        if self._output_ended and not self._closed:
             await trio.lowlevel.checkpoint()
             return
         self._begin_sending()
         try:
+            await trio.lowlevel.checkpoint()
             await self._messages.send(b"")
             self._output_ended = True
         finally:
@@ -80,6 +82,7 @@ class ByteStream(trio.abc.HalfCloseableStream):
     def _begin_sending(self) -> None:
         if self._sending:
             raise trio.BusyResourceError("another task is sending")
+        self._check_open()
         if self._output_ended:
             raise trio.ClosedResourceError("send_eof() was called already")
         self._sending = True
@@ -98,6 +101,7 @@ class ByteStream(trio.abc.HalfCloseableStream):
             raise TypeError(f"max_bytes must be an int or None, not {type(max_bytes).__name__}: {max_bytes!r}")
         if max_bytes is not None and max_bytes < 1:
             raise ValueError(f"max_bytes must be at least 1, not {max_bytes}")
+        self._check_open()
         if self._unread or self._input_ended:
             await trio.lowlevel.checkpoint()
         else:
@@ -111,6 +115,7 @@ class ByteStream(trio.abc.HalfCloseableStream):
             message = await self._messages.receive()
         except trio.EndOfChannel:
             self._input_ended = True
+            await trio.lowlevel.checkpoint()
             return
         if isinstance(message, str):
             await self._messages.aclose(1003, "a byte stream has no text")
@@ -118,8 +123,13 @@ class ByteStream(trio.abc.HalfCloseableStream):
         self._unread = message
         self._input_ended = not message
 
+    def _check_open(self) -> None:
+        if self._closed:
+            raise trio.ClosedResourceError("this side has closed the stream")
+
     async def aclose(self) -> None:
         """Close the connection with 1000, as `WebSocket.aclose`."""
+        self._closed = True
         await self._messages.aclose()
 
 

@@ -28,7 +28,7 @@ from ._policy import leaves
 from ._protocol.handshake import BadResponse, ClientHandshake
 from ._proxy import Proxy, ProxyLike, choose_proxy, open_tunnel
 from ._transport import LOST, Transport, os_error
-from ._url import URL, basic_credentials, parse_url, take_credentials
+from ._url import URL, basic_credentials, checked_name, parse_url, take_credentials
 from ._version import USER_AGENT
 
 __all__ = ["Address", "connect"]
@@ -67,7 +67,7 @@ def connect(
     handshake's request, and nothing is left behind.
 
     Redirects are followed (RFC 9110 §15.4), never from `wss:` to `ws:`. To another origin no credentials go along:
-    neither *auth* nor `Authorization`, `Cookie`, `Proxy-Authorization` and `Host` of *headers*.
+    neither *auth* nor *ssl_context*, nor `Authorization`, `Cookie`, `Proxy-Authorization` and `Host` of *headers*.
 
     Args:
         url: `ws:` or `wss:`; may have a user name and password, which is the same as *auth*. May be an IRI.
@@ -156,10 +156,11 @@ class Settings:
 class Attempt:
     """One request to one server: where it goes, and on what way."""
 
-    def __init__(self, target: URL, settings: Settings, *, like: URL | None = None) -> None:
+    def __init__(self, target: URL, settings: Settings, before: Attempt | None = None) -> None:
         self.target = target
         self._settings = settings
-        self._is_foreign = like is not None and like.origin != target.origin
+        # For good: who comes back to the first origin comes on a path that a stranger has chosen.
+        self._is_foreign: bool = before is not None and (before._is_foreign or before.target.origin != target.origin)
         self.proxy = settings.proxy_for(target)
         fields = settings.headers.pairs
         if self._is_foreign:
@@ -177,6 +178,12 @@ class Attempt:
     def server_hostname(self) -> str:
         given = self._settings.server_hostname
         return self.target.host if given is None or self._is_foreign else given
+
+    @property
+    def ssl_context(self) -> stdlib_ssl.SSLContext:
+        """What was given; but strangers see no certificate of ours, and have to have one that everybody trusts."""
+        given = self._settings.ssl_context
+        return stdlib_ssl.create_default_context() if given is None or self._is_foreign else given
 
 
 class Connecting(WebSocketBlock):
@@ -236,7 +243,10 @@ class Connecting(WebSocketBlock):
             raise self._rejected(response, f"to {target}, which is not followed: it has no TLS")
         if self._settings.address is not None and target.origin != self._first.origin:
             raise self._rejected(response, f"to {target}, which is not followed: address was given for {self._first}")
-        self._attempt = Attempt(target, self._settings, like=self._first)
+        try:
+            self._attempt = Attempt(target, self._settings, self._attempt)
+        except (ValueError, ImportError) as error:  # the environment has a proxy for it that is none
+            raise self._rejected(response, f"to {target}, which cannot be reached: {error}") from error
 
     async def _reach(self, opening: Opening) -> Transport:
         """Connect, and secure what is connected."""
@@ -244,13 +254,14 @@ class Connecting(WebSocketBlock):
         if opening.stream is None:
             opening.stream = await self._dial()
         if self._attempt.target.secure and not is_secured:
-            context = self._settings.ssl_context or stdlib_ssl.create_default_context()
-            opening.secure(context, server_hostname=self._attempt.server_hostname)
+            opening.secure(self._attempt.ssl_context, server_hostname=self._attempt.server_hostname)
         return await opening.take_transport()
 
     async def _dial(self) -> trio.abc.Stream:
         address = self._settings.address
-        host, port = address if isinstance(address, tuple) else (self._attempt.target.host, self._attempt.target.port)
+        host, port = self._attempt.target.host, self._attempt.target.port
+        if isinstance(address, tuple):
+            host, port = checked_name(address[0]), address[1]
         if self._attempt.proxy is not None:
             return await open_tunnel(
                 self._attempt.proxy,
@@ -345,8 +356,12 @@ def check_stream_and_address(stream: trio.abc.Stream | None, address: Address | 
     pair = cast("Sequence[object]", address) if isinstance(address, tuple) else ()
     if len(pair) != 2 or not isinstance(pair[0], str) or not isinstance(pair[1], int):
         raise TypeError(f"address must be (host, port) or the path of a Unix socket, not {address!r}")
-    if not 1 <= pair[1] <= 0xFFFF:
+    if isinstance(pair[1], bool) or not 1 <= pair[1] <= 0xFFFF:
         raise ValueError(f"address {address!r} has a port out of the range 1-65535")
+    try:
+        checked_name(pair[0])
+    except ValueError as error:
+        raise ValueError(f"address {address!r} has a host that is none: {error}") from None
 
 
 def request_headers(

@@ -18,6 +18,8 @@ FIELD_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
 FIELD_LINES: Final = re.compile(rf"{TOKEN.pattern}:{FIELD_VALUE.pattern}(?:\n{TOKEN.pattern}:{FIELD_VALUE.pattern})*")
 
+PRIVATE: Final = frozenset({"authorization", "cookie", "proxy-authorization"})  # not for logs
+
 SWITCHING_PROTOCOLS: Final = 101
 FEW: Final = 32  # fields that are searched one by one; an index of them would be larger than they are
 
@@ -114,7 +116,8 @@ class Headers(Mapping[str, str]):
         return self._by_name() == other._by_name() if isinstance(other, Headers) else NotImplemented
 
     def __repr__(self) -> str:
-        return f"Headers({list(self._pairs)!r})"
+        shown = [(name, "..." if name.lower() in PRIVATE else value) for name, value in self._pairs]
+        return f"Headers({shown!r})"
 
 
 HeadersLike: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
@@ -130,7 +133,8 @@ def checked_field(pair: object) -> tuple[str, str]:
     if not TOKEN.fullmatch(name):
         raise ValueError(f"header name {name!r} is not a token (RFC 9110 §5.1)")
     if not FIELD_VALUE.fullmatch(value):
-        raise ValueError(f"header {name}: {value!r} has a character that may not travel in a header (RFC 9110 §5.5)")
+        shown = "..." if name.lower() in PRIVATE else value
+        raise ValueError(f"header {name}: {shown!r} has a character that may not travel in a header (RFC 9110 §5.5)")
     return COMMON.get(name, name), value.strip(" \t")
 
 

@@ -49,6 +49,8 @@ class Listen:
             check_address(self.address)
         elif not isinstance(self.address, str | os.PathLike | socket.socket | trio.SocketListener):
             raise TypeError(f"cannot listen on {self.address!r}: use (host, port), a path, or a socket")
+        if self.address == "":
+            raise ValueError("the path of a Unix socket is not empty")
         if self.ssl_context is not None:
             check_ssl_context(self.ssl_context, server_side=True)
         if self.backlog is not None and (not isinstance(self.backlog, int) or isinstance(self.backlog, bool)):
@@ -127,7 +129,8 @@ async def listen(place: Listen) -> list[Listening]:
     if isinstance(address, socket.socket):
         return [Listening(trio.SocketListener(trio.socket.from_stdlib_socket(address)), context)]
     path = os.fspath(address)
-    return [Listening(await open_unix_listener(path, place.backlog), context, path)]
+    is_file = not path.startswith("\0")  # and not a name in Linux' abstract namespace
+    return [Listening(await open_unix_listener(path, place.backlog), context, path if is_file else None)]
 
 
 async def open_shared_port(host: str | None, port: int, backlog: int | None) -> list[trio.SocketListener]:
@@ -165,7 +168,7 @@ async def open_unix_listener(path: str, backlog: int | None) -> trio.SocketListe
 
 def is_abandoned(path: str) -> bool:
     """Tell whether there is a Unix socket at *path* on which nobody listens."""
-    if not os.path.exists(path) or not stat.S_ISSOCK(os.stat(path).st_mode):
+    if path.startswith("\0") or not os.path.exists(path) or not stat.S_ISSOCK(os.stat(path).st_mode):
         return False
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)

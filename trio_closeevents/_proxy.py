@@ -23,7 +23,7 @@ from ._events import CloseCause
 from ._http import Response, headers_from_wire
 from ._opening import Unopened
 from ._transport import LOST, os_error
-from ._url import URL, authority_of, basic_credentials, checked_host, take_credentials
+from ._url import URL, authority_of, basic_credentials, checked_host, detail, shown, take_credentials
 
 __all__ = ["Proxy", "ProxyLike", "choose_proxy", "open_tunnel"]
 
@@ -32,6 +32,7 @@ ProxyLike: TypeAlias = str | Literal[True] | None
 DEFAULT_PORTS: Final = {"http": 80, "https": 443, "socks4": 1080, "socks4a": 1080, "socks5": 1080, "socks5h": 1080}
 RESOLVED_BY_PROXY: Final = frozenset({"socks4a", "socks5h"})
 HAS_SETTINGS: Final = sys.platform in ("darwin", "win32")  # the system says it, and not only the environment
+MOST_CREDENTIALS: Final = 255  # bytes of a user name, and of a password, for SOCKS
 MAX_BODY: Final = 16 * 1024  # bytes of a refusing proxy's explanation that are kept
 BODY_TIMEOUT: Final = 1.0  # seconds that it has for that
 CHUNK: Final = 16 * 1024
@@ -47,6 +48,9 @@ class Proxy(NamedTuple):
     host: str
     port: int
     credentials: tuple[str, str] | None
+
+    def __repr__(self) -> str:
+        return f"Proxy({str(self)!r})"
 
     def __str__(self) -> str:
         return f"{self.scheme}://{authority_of(self.host, self.port)}"  # without the password
@@ -67,21 +71,25 @@ def parse_proxy(text: str, source: str = "proxy") -> Proxy:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError as error:
-        raise ValueError(f"{source} {url!r} is malformed: {error}") from None
+        raise ValueError(f"{source} {shown(url)!r} is malformed{detail(url, error)}") from None
     if parts.scheme not in DEFAULT_PORTS:
-        raise ValueError(f"{source} {url!r} has scheme {parts.scheme!r}: use one of {', '.join(DEFAULT_PORTS)}")
+        raise ValueError(f"{source} {shown(url)!r} has scheme {parts.scheme!r}: use one of {', '.join(DEFAULT_PORTS)}")
     if not host:
-        raise ValueError(f"{source} {url!r} has no host")
+        raise ValueError(f"{source} {shown(url)!r} has no host")
     if port == 0:
-        raise ValueError(f"{source} {url!r} has port 0: the range is 1-65535")
+        raise ValueError(f"{source} {shown(url)!r} has port 0: the range is 1-65535")
     if parts.path not in ("", "/") or parts.query or parts.fragment:
-        raise ValueError(f"{source} {url!r} has more than scheme, host and port")
+        raise ValueError(f"{source} {shown(url)!r} has more than scheme, host and port")
     if parts.scheme.startswith("socks"):
         check_socks(url, credentials)
+    elif credentials is not None:
+        basic_credentials(*credentials)  # raises if they cannot be sent
     return Proxy(parts.scheme, checked_host(host, parts.netloc, url), port or DEFAULT_PORTS[parts.scheme], credentials)
 
 
 def check_socks(url: str, credentials: tuple[str, str] | None) -> None:
+    if credentials is not None and max(map(len, credentials)) > MOST_CREDENTIALS:
+        raise ValueError(f"proxy {url!r} has a user name or password over {MOST_CREDENTIALS} bytes (RFC 1929 §2)")
     if credentials is not None and not "".join(credentials).isascii():
         raise ValueError(
             f"proxy {url!r} has a user name or password that is not ASCII: python-socks has no way to send it"
@@ -159,7 +167,7 @@ async def open_socks(proxy: Proxy, host: str, port: int) -> trio.SocketStream:
     socks = Socks(version, proxy.host, proxy.port, username, password, rdns=proxy.scheme in RESOLVED_BY_PROXY)
     try:
         return trio.SocketStream(await socks.connect(host, port, timeout=math.inf))
-    except ProxyError as error:
+    except (ProxyError, ValueError) as error:  # python-socks: names that it cannot write, and answers it cannot read
         raise Unopened(f"the proxy {proxy} refused: {error}", CloseCause.REJECTED) from error
     except OSError as error:
         raise Unopened(f"the proxy {proxy} cannot be reached: {error}", CloseCause.REFUSED) from error

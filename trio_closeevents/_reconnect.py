@@ -73,7 +73,7 @@ class ReconnectPolicy:
 
     The wait before the n-th attempt in a row is a random number of seconds between 0 and `first` times 2 to the power
     of n - 1, at most `most`; so a thousand clients of a server that restarts do not come back all at once. A
-    `Retry-After` header (RFC 9110 §10.2.3) makes it longer, never shorter.
+    `Retry-After` header (RFC 9110 §10.2.3) makes it longer, up to `most_retry_after`, and never shorter.
 
     The cause is looked at first, then the code. Tried again by default: a server that cannot be reached or does not
     answer in time, one that answers 429, 502, 503 or 504, a transport that is lost, a peer that is silent, and the
@@ -83,6 +83,7 @@ class ReconnectPolicy:
     Attributes:
         first: seconds.
         most: seconds.
+        most_retry_after: seconds.
         jitter: whether the wait is random; without it, it is the upper end.
         codes: codes of a peer's Close after which to try again.
         statuses: the same for HTTP statuses in place of the upgrade.
@@ -95,6 +96,7 @@ class ReconnectPolicy:
 
     first: float = 1
     most: float = 60
+    most_retry_after: float = 3600
     jitter: bool = True
     codes: frozenset[int] = RETRIED_CODES
     statuses: frozenset[int] = RETRIED_STATUSES
@@ -113,7 +115,7 @@ class ReconnectPolicy:
         limit = min(self.most, self.first * 2.0 ** min(failures - 1, 1000))
         wait = random.uniform(0, limit) if self.jitter else limit
         response = outcome.response if isinstance(outcome, HandshakeError) else None
-        return wait if response is None else max(wait, retry_after(response))
+        return wait if response is None else max(wait, min(self.most_retry_after, retry_after(response)))
 
     def is_temporary(self, outcome: Outcome) -> bool:
         """Tell whether another attempt may end otherwise."""
@@ -144,9 +146,9 @@ def retry_after(response: Response) -> float:
 
     try:
         date = parsedate_to_datetime(value)
-    except ValueError:
+        return max(0, (date - datetime.now(UTC)).total_seconds()) if date.tzinfo is not None else 0
+    except (ValueError, OverflowError):
         return 0
-    return max(0, (date - datetime.now(UTC)).total_seconds()) if date.tzinfo is not None else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +169,12 @@ class ReconnectEvent:
     failures: int = 0
     outcome: Outcome | None = None
     delay: float | None = None
+
+    def __str__(self) -> str:
+        if self.outcome is None:
+            return f"attempt {self.attempt}: {self.phase}"
+        follows = "no other follows" if self.delay is None else f"the next in {self.delay:.3g} s"
+        return f"attempt {self.attempt}: {self.outcome}; {follows}"
 
 
 async def stay_connected(
@@ -265,4 +273,5 @@ def is_ending(error: BaseException, websocket: WebSocket | None) -> bool:
     """Tell whether *error* only says that the connection has ended, and did not end it."""
     if websocket is None or websocket.close_event is None or websocket.close_event.cause is CloseCause.ERROR:
         return False
-    return all(isinstance(leaf, ConnectionClosed) for leaf in leaves(error))
+    ours = websocket.close_event
+    return all(isinstance(leaf, ConnectionClosed) and leaf.event is ours for leaf in leaves(error))

@@ -8,12 +8,23 @@ from base64 import b64encode
 from typing import Final, NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
-__all__ = ["URL", "authority_of", "basic_credentials", "checked_host", "parse_url", "take_credentials"]
+__all__ = [
+    "URL",
+    "authority_of",
+    "basic_credentials",
+    "checked_host",
+    "checked_name",
+    "detail",
+    "parse_url",
+    "shown",
+    "take_credentials",
+]
 
 DEFAULT_PORTS: Final = {"ws": 80, "wss": 443}
 FORBIDDEN: Final = re.compile(r"[\x00-\x20\x7f]")
 FORBIDDEN_IN_HOST: Final = re.compile(r"[^!-~]|[%<>\[\\\]^|]")
 CREDENTIALS: Final = re.compile(r"[^/?#]*//[^/?#]*@")
+MAYBE_CREDENTIALS: Final = re.compile(r"(?<=:).*(?=@)|^[^:]*(?=@)", re.DOTALL)
 BRACKETED: Final = re.compile(r"\[[^\[\]]*\](:[0-9]*)?")
 
 
@@ -51,21 +62,21 @@ def parse_url(url: str) -> URL:
     if CREDENTIALS.match(url):  # before any message that would show them
         raise ValueError("URL has a user name or password where none may stand")
     if FORBIDDEN.search(url):
-        raise ValueError(f"URL {url!r} has white space or control characters: percent-encode them")
+        raise ValueError(f"URL {shown(url)!r} has white space or control characters: percent-encode them")
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
         url.encode()
     except ValueError as error:
-        raise ValueError(f"URL {url!r} is malformed: {error}") from None
+        raise ValueError(f"URL {shown(url)!r} is malformed{detail(url, error)}") from None
     if parts.scheme not in DEFAULT_PORTS:
-        raise ValueError(f"URL {url!r} has scheme {parts.scheme!r}: use ws: or wss:")
+        raise ValueError(f"URL {shown(url)!r} has scheme {parts.scheme!r}: use ws: or wss:")
     if "#" in url:
-        raise ValueError(f"URL {url!r} has a fragment, which a WebSocket URL may not have (RFC 6455 §3)")
+        raise ValueError(f"URL {shown(url)!r} has a fragment, which a WebSocket URL may not have (RFC 6455 §3)")
     if not host:
-        raise ValueError(f"URL {url!r} has no host")
+        raise ValueError(f"URL {shown(url)!r} has no host")
     if port == 0:
-        raise ValueError(f"URL {url!r} has port 0: the range is 1-65535")
+        raise ValueError(f"URL {shown(url)!r} has port 0: the range is 1-65535")
     target = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
     if parts.query or url.endswith("?"):
         target += "?" + quote(parts.query, safe="/%:@!$&'()*+,;=~-._?")
@@ -83,6 +94,33 @@ def take_credentials(url: str) -> tuple[str, tuple[str, str] | None]:
     before, _, userinfo = found[0][:-1].partition("//")
     name, _, password = userinfo.partition(":")
     return f"{before}//{url[found.end() :]}", (unquote(name), unquote(password))
+
+
+def shown(url: str) -> str:
+    """Return *url* as an error may show it: what may be a password in one that is malformed is left out."""
+    return MAYBE_CREDENTIALS.sub("...", url)
+
+
+def detail(url: str, error: Exception) -> str:
+    """Return what an error adds to "malformed", unless that might be a piece of a password."""
+    return "" if MAYBE_CREDENTIALS.search(url) else f": {error}"
+
+
+def checked_name(host: str) -> str:
+    """Return a host's name or address in ASCII, as it can be connected to.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if ":" in host:
+        ipaddress.IPv6Address(host.partition("%")[0])
+        return host
+    name = host.encode("idna").decode("ascii")
+    if not name:
+        raise ValueError("it is empty")
+    if (bad := FORBIDDEN_IN_HOST.search(name)) is not None:
+        raise ValueError(f"no domain name has the character {bad[0]!r}")
+    return name
 
 
 def basic_credentials(username: str, password: str) -> str:
@@ -120,14 +158,14 @@ def checked_address(host: str, netloc: str, url: str) -> str:
             return host
     except ValueError:
         pass
-    raise ValueError(f"URL {url!r} is malformed: only an IPv6 address, without a zone, may stand in brackets")
+    raise ValueError(f"URL {shown(url)!r} is malformed: only an IPv6 address, without a zone, may stand in brackets")
 
 
 def ascii_name(host: str, url: str) -> str:
     try:
         name = host.encode("idna").decode("ascii")
     except UnicodeError as error:
-        raise ValueError(f"URL {url!r} has host {host!r}, which is no domain name: {error}") from None
+        raise ValueError(f"URL {shown(url)!r} has host {host!r}, which is no domain name: {error}") from None
     if (bad := FORBIDDEN_IN_HOST.search(name)) is not None:
-        raise ValueError(f"URL {url!r} has host {host!r}, and no domain name has the character {bad[0]!r}")
+        raise ValueError(f"URL {shown(url)!r} has host {host!r}, and no domain name has the character {bad[0]!r}")
     return name

@@ -75,7 +75,7 @@ class ServerHandshake:
 
         Raises:
             RequestRefused: it is no request that a server of this library could answer otherwise: 400 (malformed),
-                431 (head over `MAX_HEAD_SIZE`), 505 (not HTTP/1.1).
+                405 (CONNECT), 431 (head over `MAX_HEAD_SIZE`), 505 (not HTTP/1.1).
         """
         if not self._head and (request := self._read_upgrade(data)) is not None:
             return request
@@ -99,6 +99,8 @@ class ServerHandshake:
         del self._head[size:]
         if event.http_version != b"1.1":
             raise RequestRefused(505, f"HTTP/{event.http_version.decode()} is not supported: use HTTP/1.1")
+        if event.method == b"CONNECT":  # h11: no answer to it can be sent that is one
+            raise RequestRefused(405, "method CONNECT is not allowed: use GET", (("Allow", "GET"),))
         try:
             headers = headers_from_wire(event.headers.raw_items())  # h11: it lets control characters through
         except ValueError as error:
@@ -169,8 +171,9 @@ class ServerHandshake:
 
     def respond(self, response: Response) -> bytes:
         """Return *response* as bytes, to be sent in place of the upgrade; the connection is closed after it."""
-        fields = [(name, value) for name, value in response.headers.pairs if name.lower() != "content-length"]
-        if "upgrade" not in response.headers:  # a 426 names Connection itself
+        own = ("content-length", "transfer-encoding")
+        fields = [(name, value) for name, value in response.headers.pairs if name.lower() not in own]
+        if response.status != 426:  # which names Connection itself
             fields = [(name, value) for name, value in fields if name.lower() != "connection"]
         fields.append(("Connection", "close"))
         if response.status not in BODILESS:
