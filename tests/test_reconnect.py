@@ -153,11 +153,36 @@ def test_policy_stops_after_so_many_failures() -> None:
     assert [policy(ended(CloseCause.EOF), failures) is None for failures in (1, 2, 3, 4)] == [False, False, True, True]
 
 
-@pytest.mark.parametrize("wrong", [{"first": -1}, {"first": 2, "most": 1}, {"most": float("inf")}, {"max_failures": 0}])
-def test_policy_that_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("wrong", "error"),
+    [
+        ({"first": -1}, ValueError),
+        ({"first": 2, "most": 1}, ValueError),
+        ({"most": float("inf")}, ValueError),
+        ({"most_retry_after": "1"}, TypeError),
+        ({"max_failures": 0}, ValueError),
+        ({"max_failures": 1.5}, TypeError),
+        ({"codes": {1000}}, TypeError),
+        ({"causes": 3}, TypeError),
+    ],
+)
+def test_policy_that_cannot_be_is_refused(wrong: dict[str, Any], error: type[Exception]) -> None:
     """When it is made."""
-    with pytest.raises(ValueError, match=r"must be"):
+    with pytest.raises(error, match=r"must (not )?be"):
         ReconnectPolicy(**wrong)
+
+
+@pytest.mark.parametrize("delay", [-1, float("nan"), float("inf"), True])
+async def test_policy_that_returns_nonsense_is_told(delay: float, nursery: trio.Nursery) -> None:
+    """By name, and before anything else is told."""
+
+    def policy(outcome: object, failures: int) -> float | None:
+        return delay
+
+    network = Network(nursery, closing(1012))
+    with pytest.raises(ValueError, match=f"the policy has returned {delay!r}"):
+        await stay_connected(network.connect, read, policy=policy, on_event=network.events.append)
+    assert network.told[-1][0] == "open"
 
 
 def test_policy_is_a_value() -> None:

@@ -79,7 +79,7 @@ async def test_origins_are_an_allow_list(origin: str | None, status: int) -> Non
 
 async def test_list_of_origins_without_none_wants_one() -> None:
     """Without a list everybody may, with an empty one nobody."""
-    async with open_server(leave, HOST, 0, origins=[re.compile(".*")]) as server:
+    async with open_server(leave, HOST, 0, origins=[re.compile("https.*"), "null"]) as server:
         assert await status_of(server.port) == 403
         assert await status_of(server.port, origin="null") == 101
     async with open_server(leave, HOST, 0, origins=[]) as server:
@@ -128,6 +128,13 @@ def test_realm_that_cannot_be_is_refused(realm: Any, error: type[Exception]) -> 
     """When it is given."""
     with pytest.raises(error, match="realm"):
         basic_auth({}, realm=realm)
+
+
+@pytest.mark.parametrize("known", ["abc", None, {"a": None}, {"a": b"x"}, {1: "x"}])
+def test_passwords_that_cannot_be_are_refused(known: Any) -> None:
+    """Without showing them."""
+    with pytest.raises(TypeError, match="passwords must be"):
+        basic_auth(known)
 
 
 @pytest.mark.parametrize(
@@ -322,6 +329,9 @@ async def test_hook_that_is_wrong_is_answered_500(hooks: dict[str, Any], error: 
     ("options", "error", "words"),
     [
         ({"origins": "https://a"}, TypeError, r"use \['https://a'\]"),
+        ({"origins": ["https://Example.com"]}, ValueError, "can never match"),
+        ({"origins": ["https://example.com/"]}, ValueError, "can never match"),
+        ({"origins": ["example.com"]}, ValueError, "can never match"),
         ({"origins": [5]}, TypeError, "an origin must be a str, a pattern of str, or None for none, not 5"),
         ({"origins": [re.compile(b"a")]}, TypeError, "a pattern of str"),
         ({"select_subprotocol": 5}, TypeError, "select_subprotocol must be a function, not int: 5"),

@@ -48,6 +48,9 @@ Origin: TypeAlias = str | re.Pattern[str] | None
 OWN_HEADERS: Final = frozenset({"connection", "upgrade", "content-length", "transfer-encoding"})
 
 
+ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#A-Z\s]+")
+
+
 class ServerOptionsDict(OptionsDict, total=False):
     """`ServerOptions` and `Options`, as keyword arguments."""
 
@@ -126,6 +129,7 @@ def check_origins(origins: Iterable[Origin]) -> tuple[Origin, ...]:
 
     Raises:
         TypeError: not an iterable of `str`, patterns of `str` and `None`; a single `str` is refused too.
+        ValueError: a `str` is not as browsers write an origin (RFC 6454 §6.2).
     """
     if isinstance(origins, str):
         raise TypeError(f"origins must be a list, not one str: use [{origins!r}]")
@@ -134,6 +138,10 @@ def check_origins(origins: Iterable[Origin]) -> tuple[Origin, ...]:
         is_pattern = isinstance(each, re.Pattern) and isinstance(each.pattern, str)
         if each is not None and not isinstance(each, str) and not is_pattern:
             raise TypeError(f"an origin must be a str, a pattern of str, or None for none, not {each!r}")
+        if isinstance(each, str) and each != "null" and not ORIGIN.fullmatch(each):
+            raise ValueError(
+                f"origin {each!r} can never match: write scheme://host or scheme://host:port, in lower case"
+            )
     return checked
 
 

@@ -22,8 +22,8 @@ def basic_auth(
     A handler finds the user's name in `ws.request.credentials`. Without TLS everybody on the way can read the password.
 
     Args:
-        known: passwords by user name, which are compared in a time that tells nothing of them; or a function, async or
-            not, that gets user name and password and returns whether they are right.
+        known: passwords by user name, as they are now, which are compared in a time that tells nothing of them; or a
+            function, async or not, that gets user name and password and returns whether they are right.
         realm: what the password is for; a browser shows it.
 
     Raises:
@@ -48,6 +48,11 @@ def basic_auth(
 
 
 def among(passwords: Mapping[str, str]) -> Callable[[str, str], bool]:
+    if not isinstance(passwords, Mapping):
+        raise TypeError(f"the passwords must be a mapping, or a function, not {type(passwords).__name__}")
+    for name, password in passwords.items():
+        if not isinstance(name, str) or not isinstance(password, str):
+            raise TypeError(f"user names and passwords must be str, and those of {name!r} are not")
     encoded = {name: password.encode() for name, password in passwords.items()}
 
     def check(name: str, password: str) -> bool:

@@ -10,6 +10,7 @@ program that has heard enough returns (cause `exit`), and one whose peer has gon
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
@@ -24,6 +25,7 @@ from ._connection import WebSocket
 from ._errors import ConnectionClosed, HandshakeError
 from ._events import CloseCause, CloseCode, CloseEvent
 from ._http import Response
+from ._options import check_limit, check_seconds
 from ._policy import leaves
 
 __all__ = ["Outcome", "Policy", "ReconnectEvent", "ReconnectPolicy", "Session", "stay_connected"]
@@ -91,7 +93,7 @@ class ReconnectPolicy:
         max_failures: stop after so many in a row; `None`: never.
 
     Raises:
-        ValueError: a number is out of its range.
+        TypeError, ValueError: a field has the wrong type, or is out of its range.
     """
 
     first: float = 1
@@ -104,10 +106,14 @@ class ReconnectPolicy:
     max_failures: int | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.first <= self.most < float("inf"):
-            raise ValueError(f"first and most must be 0 <= first <= most, and finite, not {self.first} and {self.most}")
-        if self.max_failures is not None and self.max_failures < 1:
-            raise ValueError(f"max_failures must be at least 1, or None for no limit, not {self.max_failures}")
+        for name in ("first", "most", "most_retry_after"):
+            check_seconds(name, getattr(self, name), finite=True)
+        if self.first > self.most:
+            raise ValueError(f"first must not be more than most, and {self.first} is more than {self.most}")
+        check_limit("max_failures", self.max_failures, 1)
+        for name in ("codes", "statuses", "causes"):
+            if not isinstance(getattr(self, name), frozenset):
+                raise TypeError(f"{name} must be a frozenset, not {getattr(self, name)!r}")
 
     def __call__(self, outcome: Outcome, failures: int) -> float | None:
         if not self.is_temporary(outcome) or (self.max_failures is not None and failures >= self.max_failures):
@@ -204,6 +210,7 @@ async def stay_connected(
 
     Raises:
         HandshakeError: no connection came about, and the policy has stopped at that.
+        ValueError: the policy has returned what is no number of seconds.
     """
     reconnecting = Reconnecting(session, policy, stable_after, on_event or ignore)
     while True:
@@ -264,6 +271,8 @@ class Reconnecting:
         """Ask the policy, and tell what it says."""
         self._failures += 1
         delay = self._policy(outcome, self._failures)
+        if delay is not None and (isinstance(delay, bool) or not 0 <= delay < math.inf):
+            raise ValueError(f"the policy has returned {delay!r}: it must be seconds from 0 on, or None to stop")
         phase: Literal["waiting", "stopped"] = "stopped" if delay is None else "waiting"
         self._on_event(ReconnectEvent(phase, self._attempt, self._failures, outcome, delay))
         return delay
