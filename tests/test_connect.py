@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
+import trustme
 from nasty import nothing_left
-from tls import HOST, Wire
+from tls import HOST, CertificateFiles, Wire, server_context
 
 from trio_closeevents import (
     CloseCause,
@@ -84,13 +85,15 @@ async def test_redirect_to_another_origin_takes_no_credentials_along() -> None:
         async with open_server(leave, HOST, 0, process_request=there.answer) as other:
             here.places["/"] = (302, f"ws://thief:s3cret@{HOST}:{other.port}/1")
             there.places["/1"] = (302, f"ws://{HOST}:{server.port}/back")
+            here.places["/back"] = (302, "/and-on")
             headers = {"Cookie": "a=b", "Proxy-Authorization": "x", "Host": "example.com", "X-Mine": "1"}
             async with connect(f"ws://ada:secret@{HOST}:{server.port}", headers=headers):
                 pass
-    first, foreign, back = here.requests[0], there.requests[0], here.requests[1]
+    first, back, on = here.requests
+    (foreign,) = there.requests
     assert {"cookie", "proxy-authorization", "authorization"} <= set(first.headers)
     assert first.headers["host"] == "example.com"
-    for request, port in ((foreign, other.port), (back, server.port)):
+    for request, port in ((foreign, other.port), (back, server.port), (on, server.port)):
         assert not {"cookie", "proxy-authorization", "authorization"} & set(request.headers)
         assert request.headers["host"] == f"{HOST}:{port}"
         assert request.headers["x-mine"] == "1"
@@ -362,3 +365,36 @@ def test_what_is_private_is_not_shown() -> None:
     shown = repr(Request("/", Headers(fields)))
     assert "secret" not in shown
     assert "('X-Mine', '1')" in shown
+
+
+async def test_redirect_to_another_origin_wants_the_name_of_that_one(
+    authority: trustme.CA,
+    server_ssl_context: ssl.SSLContext,
+    client_ssl_context: ssl.SSLContext,
+    certificate_files: CertificateFiles,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`server_hostname` is that of the first server only."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate_files.authority))  # so that everybody trusts it
+    named = server_context(authority.issue_cert("localhost"), ssl.TLSVersion.TLSv1_3)
+    site = Site()
+    async with open_server(leave, HOST, 0, ssl_context=named) as other:
+        async with open_server(leave, HOST, 0, process_request=site.answer, ssl_context=server_ssl_context) as server:
+            site.places["/"] = (302, f"https://localhost:{other.port}/")
+            options: dict[str, Any] = {"ssl_context": client_ssl_context, "server_hostname": HOST}
+            async with connect(f"wss://{HOST}:{server.port}", **options) as ws:
+                assert ws.request.headers["host"] == f"localhost:{other.port}"
+
+
+async def test_given_tls_stream_is_not_secured_twice(
+    server_ssl_context: ssl.SSLContext, client_ssl_context: ssl.SSLContext
+) -> None:
+    """It is what `wss:` asks for."""
+
+    async def greet(ws: WebSocket) -> None:
+        await ws.send("hello")
+
+    async with open_server(greet, HOST, 0, ssl_context=server_ssl_context) as server:
+        stream = trio.SSLStream(await trio.open_tcp_stream(HOST, server.port), client_ssl_context, server_hostname=HOST)
+        async with connect(f"wss://{HOST}:{server.port}", stream=stream) as ws:
+            assert await ws.receive() == "hello"

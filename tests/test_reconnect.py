@@ -388,6 +388,15 @@ async def test_ending_of_another_connection_is_an_exception(nursery: trio.Nurser
         await stay_connected(network.connect, session)
     assert caught.value is stranger
 
+    async def closing_first(ws: WebSocket) -> None:
+        await ws.aclose()
+        raise stranger
+
+    network = Network(nursery, listening)
+    with pytest.raises(ConnectionBroken) as caught:
+        await stay_connected(network.connect, closing_first)
+    assert caught.value is stranger
+
     unopened = failed(CloseCause.REFUSED)
 
     async def connecting(ws: WebSocket) -> None:

@@ -304,7 +304,7 @@ async def test_context_of_the_other_side_is_refused_at_the_call(
         connect("wss://localhost", ssl_context=server_ssl_context)
 
 
-async def test_missing_client_certificate_is_a_failed_handshake(
+async def test_never_secured_without_a_client_certificate(
     client_ssl_context: ssl.SSLContext, server_certificate: trustme.LeafCert, tls_version: ssl.TLSVersion
 ) -> None:
     """With TLS 1.3 the refusal comes only after the client's handshake is complete: 1015 all the same."""

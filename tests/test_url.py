@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from trio_closeevents._url import URL, parse_url, take_credentials
+from trio_closeevents._url import URL, parse_url, shown, take_credentials
 
 
 @pytest.mark.parametrize(
@@ -165,6 +165,22 @@ def test_url_that_still_has_credentials_is_not_shown() -> None:
     with pytest.raises(ValueError, match="where none may stand") as caught:
         parse_url("ws://user:secret@example.com/")
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "text"),
+    [
+        ("ws://h/", "ws://h/"),
+        ("ws://u:p/x@h/", "ws:...@h/"),
+        ("http:/u:secret@h/", "http:...@h/"),
+        ("//u:secret@h", "//u:...@h"),
+        ("secret@h", "...@h"),
+        ("ws://a@b@c", "ws:...@c"),
+    ],
+)
+def test_url_is_shown_without_what_may_be_a_password(url: str, text: str) -> None:
+    """However malformed it is."""
+    assert shown(url) == text
 
 
 @pytest.mark.parametrize("url", [b"ws://example.com", None, 5, ["ws://example.com"]], ids=str)

@@ -18,7 +18,15 @@ from ._connection import WebSocket
 from ._errors import HandshakeError, HandshakeRejected, HandshakeTimeout
 from ._events import CloseCause, CloseEvent
 from ._http import Headers, HeadersLike, Request, Response
-from ._opening import Opening, Unopened, check_ssl_context, check_subprotocols, open_session, unopened
+from ._opening import (
+    Opening,
+    Unopened,
+    check_ssl_context,
+    check_subprotocols,
+    checked_headers,
+    open_session,
+    unopened,
+)
 from ._options import Function, Options, OptionsDict, spell_out
 from ._protocol.handshake import RequestRefused, ServerHandshake, headers_of
 from ._transport import LOST, Transport, os_error
@@ -43,10 +51,6 @@ ProcessResponse: TypeAlias = Callable[[Request, Response], "Response | None"]
 SelectSubprotocol: TypeAlias = Callable[[Request], "str | None"]
 OnClose: TypeAlias = Callable[[WebSocket, CloseEvent], object]
 Origin: TypeAlias = str | re.Pattern[str] | None
-
-# What the opening handshake itself answers (RFC 6455 §4.2.2), or what would turn the answer into another one.
-OWN_HEADERS: Final = frozenset({"connection", "upgrade", "content-length", "transfer-encoding"})
-
 
 ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#A-Z\s]+")
 
@@ -87,7 +91,7 @@ class ServerOptions:
                 raise TypeError(f"{name} must be a function, not {type(hook).__name__}: {hook!r}")
         if self.subprotocols and self.select_subprotocol is not None:
             raise ValueError("give either subprotocols or select_subprotocol")
-        fields = check_own_headers(Headers(self.headers))
+        fields = checked_headers(self.headers)
         if self.server_header is not None and "server" not in fields:
             fields = Headers([*fields.pairs, ("Server", self.server_header)])
         self.fields = fields
@@ -115,13 +119,6 @@ def server_options(given: ServerOptionsDict) -> ServerOptions:
 def takes_server_options(function: Function) -> Function:
     """Let `help()` and editors show every option of a server that *function* takes as `**options`."""
     return spell_out(function, ServerOptions, Options)
-
-
-def check_own_headers(fields: Headers) -> Headers:
-    for name in fields:
-        if name in OWN_HEADERS or name.startswith("sec-websocket-"):
-            raise ValueError(f"header {name!r} belongs to the opening handshake: it cannot be given")
-    return fields
 
 
 def check_origins(origins: Iterable[Origin]) -> tuple[Origin, ...]:
@@ -300,7 +297,7 @@ class Accepting(WebSocketBlock):
         if changed.status == 101:
             if decision.answer.status != 101:
                 raise ValueError(f"process_response cannot answer 101 in place of {decision.answer.status}")
-            check_own_headers(changed.headers)
+            checked_headers(changed.headers)
             return decision._replace(answer=changed)
         return Decision(changed, f"process_response answered {changed.status}")
 

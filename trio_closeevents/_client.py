@@ -21,8 +21,16 @@ from ._block import WebSocketBlock
 from ._connection import WebSocket
 from ._errors import HandshakeError, HandshakeRejected, HandshakeTimeout, raise_unchanged, unwrapped
 from ._events import CloseCause
-from ._http import Headers, HeadersLike, Response
-from ._opening import Opening, Unopened, check_ssl_context, check_subprotocols, open_session, unopened
+from ._http import PRIVATE, Headers, HeadersLike, Response
+from ._opening import (
+    Opening,
+    Unopened,
+    check_ssl_context,
+    check_subprotocols,
+    checked_headers,
+    open_session,
+    unopened,
+)
 from ._options import Options, OptionsDict, takes_options
 from ._policy import leaves
 from ._protocol.handshake import BadResponse, ClientHandshake
@@ -35,9 +43,7 @@ __all__ = ["Address", "connect"]
 
 Address: TypeAlias = tuple[str, int] | str | os.PathLike[str]
 
-# What the opening handshake itself sends (RFC 6455 §4.1), or what would turn the request into another one.
-OWN_HEADERS: Final = frozenset({"connection", "upgrade", "content-length", "transfer-encoding"})
-PRIVATE_HEADERS: Final = frozenset({"authorization", "cookie", "host", "proxy-authorization"})  # of one origin
+OF_ONE_ORIGIN: Final = PRIVATE | {"host"}  # headers
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})  # RFC 9110 §15.4
 LIKE_HTTP: Final = {"http": "ws", "https": "wss"}  # where the scheme of one is meant, the other is written
 
@@ -164,7 +170,7 @@ class Attempt:
         self.proxy = settings.proxy_for(target)
         fields = settings.headers.pairs
         if self._is_foreign:
-            fields = tuple((name, value) for name, value in fields if name.lower() not in PRIVATE_HEADERS)
+            fields = tuple((name, value) for name, value in fields if name.lower() not in OF_ONE_ORIGIN)
         host = next((value for name, value in fields if name.lower() == "host"), target.host_header)
         self.handshake = ClientHandshake(
             host,
@@ -367,10 +373,7 @@ def check_stream_and_address(stream: trio.abc.Stream | None, address: Address | 
 def request_headers(
     headers: HeadersLike, *, origin: str | None, user_agent: str | None, auth: tuple[str, str] | None
 ) -> Headers:
-    fields = Headers(headers)
-    for name in fields:
-        if name in OWN_HEADERS or name.startswith("sec-websocket-"):
-            raise ValueError(f"header {name!r} belongs to the opening handshake: it cannot be given")
+    fields = checked_headers(headers)
     if len(fields.get_all("host")) > 1:
         raise ValueError("header 'host' may be given once only")
     added: list[tuple[str, str]] = []

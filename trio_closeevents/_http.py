@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, cast
 
-__all__ = ["Headers", "HeadersLike", "Request", "Response"]
+__all__ = ["PRIVATE", "Headers", "HeadersLike", "Request", "Response"]
 
 # RFC 9110 §5.6.2
 TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")

@@ -9,15 +9,24 @@ from typing import Final
 import trio
 
 from ._events import CloseCause, CloseCode, CloseEvent
-from ._http import TOKEN, Response
+from ._http import TOKEN, Headers, HeadersLike, Response
 from ._options import Options
 from ._protocol.handshake import ClientHandshake, ServerHandshake
 from ._protocol.session import Session
 from ._tls import TLSTransport
 from ._transport import LOST, Transport, as_tls, is_open, open_transport, os_error
 
-__all__ = ["Opening", "Unopened", "check_ssl_context", "check_subprotocols", "open_session", "unopened"]
+__all__ = [
+    "Opening",
+    "Unopened",
+    "check_ssl_context",
+    "check_subprotocols",
+    "checked_headers",
+    "open_session",
+    "unopened",
+]
 
+OWN_HEADERS: Final = frozenset({"connection", "upgrade", "content-length", "transfer-encoding"})
 DROP_TIMEOUT: Final = 1.0  # seconds for closing what has nothing to wait for
 
 
@@ -88,6 +97,20 @@ class Opening:
                 await self._transport.aclose()
             if self.stream is not None:
                 await trio.aclose_forcefully(self.stream)
+
+
+def checked_headers(headers: HeadersLike) -> Headers:
+    """Return the header fields that a program adds to a request or an answer.
+
+    Raises:
+        TypeError, ValueError: they are none; or one belongs to the opening handshake (RFC 6455 §4.1, §4.2.2), or would
+            turn the message into another one.
+    """
+    fields = Headers(headers)
+    for name in fields:
+        if name in OWN_HEADERS or name.startswith("sec-websocket-"):
+            raise ValueError(f"header {name!r} belongs to the opening handshake: it cannot be given")
+    return fields
 
 
 def check_ssl_context(context: object, *, server_side: bool, name: str = "ssl_context") -> None:

@@ -24,7 +24,6 @@ DEFAULT_PORTS: Final = {"ws": 80, "wss": 443}
 FORBIDDEN: Final = re.compile(r"[\x00-\x20\x7f]")
 FORBIDDEN_IN_HOST: Final = re.compile(r"[^!-~]|[%<>\[\\\]^|]")
 CREDENTIALS: Final = re.compile(r"[^/?#]*//[^/?#]*@")
-MAYBE_CREDENTIALS: Final = re.compile(r"(?<=:).*(?=@)|^[^:]*(?=@)", re.DOTALL)
 BRACKETED: Final = re.compile(r"\[[^\[\]]*\](:[0-9]*)?")
 
 
@@ -98,12 +97,16 @@ def take_credentials(url: str) -> tuple[str, tuple[str, str] | None]:
 
 def shown(url: str) -> str:
     """Return *url* as an error may show it: what may be a password in one that is malformed is left out."""
-    return MAYBE_CREDENTIALS.sub("...", url)
+    before, at, behind = url.rpartition("@")
+    if not at:
+        return url
+    scheme, colon, _ = before.partition(":")
+    return f"{scheme if colon else ''}{colon}...@{behind}"
 
 
 def detail(url: str, error: Exception) -> str:
     """Return what an error adds to "malformed", unless that might be a piece of a password."""
-    return "" if MAYBE_CREDENTIALS.search(url) else f": {error}"
+    return "" if "@" in url else f": {error}"
 
 
 def checked_name(host: str) -> str:
