@@ -49,7 +49,7 @@ python_use_unqualified_type_names = True
 nitpick_ignore_regex = [
     ("py:.*", rf"(?!{PACKAGE}\b)[a-z_][a-z0-9_]*(\..+)?"),  # modules of others, and builtins
     ("py:class", r"(Any|Awaitable|Callable|Iterable|Iterator|AsyncIterator|AsyncGenerator|Mapping|Sequence|Self|Path)"),
-    ("py:class", r"(AbstractAsyncContextManager|Handler|HeadersLike|OnClose|Origin)"),
+    ("py:class", r"(AbstractAsyncContextManager|ExtensionFactory|Handler|HeadersLike|OnClose|Origin)"),
     ("py:class", r"(ProcessRequest|ProcessResponse|SelectSubprotocol)"),
     (
         "py:class",

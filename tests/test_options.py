@@ -24,8 +24,11 @@ DEFAULTS: Final = {
     "ping_interval": 20,
     "ping_timeout": 20,
     "compression": None,
+    "extensions": (),
+    "answer_pings": True,
     "policy": ClosePolicy(),
     "cancel_on_close": False,
+    "observer": None,
 }
 LIMITS: Final = {"max_message_size": 0, "max_fragments": 1, "max_queue": 1, "max_queue_bytes": 1}
 TIMEOUTS: Final = {"open_timeout": False, "close_timeout": True, "cancel_timeout": True}  # must it be finite?

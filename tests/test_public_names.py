@@ -36,6 +36,7 @@ PROMISED: Final = {
     "Options",
     "OptionsDict",
     "Deflate",
+    "Observer",
     "Headers",
     "Request",
     "Response",

@@ -19,6 +19,7 @@ from ._errors import (
 from ._events import CloseCause, CloseCode, CloseEvent, CloseFrame, describe, is_sendable
 from ._http import Headers, Request, Response
 from ._listen import Listen, inherited_sockets
+from ._observer import Observer
 from ._options import Options, OptionsDict
 from ._policy import ClosePolicy
 from ._protocol.masking import speedups_enabled
@@ -46,6 +47,7 @@ __all__ = [
     "Listen",
     "LocallyClosed",
     "MessageStream",
+    "Observer",
     "Options",
     "OptionsDict",
     "ReadyState",

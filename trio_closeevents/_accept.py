@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, replace
 from dataclasses import fields as dataclass_fields
-from typing import Any, Final, NamedTuple, TypeAlias, Unpack, cast
+from typing import Any, Final, NamedTuple, TypeAlias, Unpack
 
 import trio
 
@@ -17,6 +17,7 @@ from ._block import WebSocketBlock
 from ._connection import WebSocket
 from ._errors import HandshakeError, HandshakeRejected, HandshakeTimeout
 from ._events import CloseCause, CloseEvent
+from ._hooks import unprotected
 from ._http import Headers, HeadersLike, Request, Response
 from ._opening import (
     Opening,
@@ -28,7 +29,7 @@ from ._opening import (
     unopened,
 )
 from ._options import Function, Options, OptionsDict, spell_out
-from ._protocol.handshake import RequestRefused, ServerHandshake, headers_of
+from ._protocol.handshake import Extensions, RequestRefused, ServerHandshake, headers_of
 from ._transport import LOST, Transport, os_error
 from ._version import USER_AGENT
 
@@ -202,7 +203,7 @@ class Accepting(WebSocketBlock):
         self._stream = stream
         self._ssl_context = ssl_context
         self._server = server
-        self._handshake = ServerHandshake(server.options.deflate)
+        self._handshake = ServerHandshake(Extensions(server.options.deflate, server.options.extensions))
         self._scope = trio.CancelScope()
         self._refused = False
         self._answered = False
@@ -251,14 +252,14 @@ class Accepting(WebSocketBlock):
             request = await self._read_request(transport)
             try:
                 decision = await self._decide(request)
+                answer = decision.answer
+                switch = self._handshake.accept(decision.subprotocol, answer.headers) if answer.status == 101 else b""
             except Exception:
                 await self._respond(transport, Response(500, (), "internal server error\n"))
                 raise
-            answer = decision.answer
-            if answer.status != 101:
+            if not switch:
                 await self._respond(transport, answer)
                 raise self._failed(decision.why, decision.cause, answer)
-            switch = self._handshake.accept(decision.subprotocol, answer.headers)
             await transport.write_all(switch)
         except LOST as error:
             cause = os_error(error)
@@ -327,7 +328,7 @@ class Accepting(WebSocketBlock):
         name = unprotected(self._server.select_subprotocol, request)
         if name is not None and name not in request.subprotocols:
             raise ValueError(f"select_subprotocol must return one of {request.subprotocols} or None, not {name!r}")
-        return cast("str | None", name)
+        return name
 
     async def _respond(self, transport: Transport, response: Response) -> None:
         """Send *response*, and see to it that it arrives. Never longer than `cancel_timeout`; a lost peer is fine."""
@@ -346,12 +347,6 @@ class Accepting(WebSocketBlock):
         elif response is not None:
             kind = HandshakeRejected
         return kind(f"no connection was accepted: {why}", unopened(cause), response)
-
-
-@trio.lowlevel.disable_ki_protection
-def unprotected(hook: Callable[..., Any], *arguments: object) -> Any:
-    """Call a hook of the program, which Ctrl-C may interrupt anywhere."""
-    return hook(*arguments)
 
 
 @trio.lowlevel.disable_ki_protection

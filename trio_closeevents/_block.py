@@ -16,7 +16,8 @@ from types import TracebackType
 import trio
 
 from ._connection import WebSocket
-from ._errors import raise_unchanged, unwrapped
+from ._errors import HandshakeError, raise_unchanged, unwrapped
+from ._observer import tell_unopened
 from ._options import Options
 
 __all__ = ["WebSocketBlock"]
@@ -41,7 +42,12 @@ class WebSocketBlock(AbstractAsyncContextManager[WebSocket]):
         if self._entered:
             raise RuntimeError("this connection was opened already: every `async with` needs one of its own")
         self._entered = True
-        self._websocket = websocket = await self._open()
+        try:
+            self._websocket = websocket = await self._open()
+        except HandshakeError as error:
+            if self._options.observer is not None:
+                tell_unopened(self._options.observer, error)
+            raise
         self._task = trio.lowlevel.current_task()
         self._manager = trio.open_nursery()
         self._nursery = await self._manager.__aenter__()

@@ -33,7 +33,7 @@ from ._opening import (
 )
 from ._options import Options, OptionsDict, takes_options
 from ._policy import leaves
-from ._protocol.handshake import BadResponse, ClientHandshake
+from ._protocol.handshake import BadResponse, ClientHandshake, Extensions
 from ._proxy import Proxy, ProxyLike, choose_proxy, open_tunnel
 from ._transport import LOST, Transport, os_error
 from ._url import URL, basic_credentials, checked_name, parse_url, take_credentials
@@ -177,7 +177,7 @@ class Attempt:
             target.target,
             settings.subprotocols,
             Headers((name, value) for name, value in fields if name.lower() != "host"),
-            settings.options.deflate,
+            Extensions(settings.options.deflate, settings.options.extensions),
         )
 
     @property

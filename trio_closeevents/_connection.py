@@ -16,10 +16,13 @@ from ._driver import Driver
 from ._errors import ConnectionBroken, ConnectionClosed, LocallyClosed, RemoteClosed
 from ._events import CloseCause, CloseCode, CloseEvent, CloseFrame, sendable_frame
 from ._fragments import Fragments, Sendable, fragments_of
+from ._hooks import unprotected
 from ._http import Request, Response
+from ._observer import Watching
 from ._options import Options, check_limit
 from ._payload import check_choice, checked_control_payload, checked_message, decoded
 from ._protocol.closing import State
+from ._protocol.observed import ObservedSession
 from ._protocol.plain import Shared
 from ._protocol.session import Piece, Session
 from ._status import ReadyState, Stats
@@ -72,6 +75,11 @@ class WebSocket(trio.abc.Channel[str | bytes]):
         self._response = response
         self._subprotocol = subprotocol
         self._on_close = on_close
+        self._watching: Watching | None = None
+        self._interruption: BaseException | None = None  # out of an observer, for the block to raise
+        if isinstance(session, ObservedSession) and options.observer is not None:
+            self._watching = Watching(options.observer, self, self._interrupt)
+            session.watched_by(self._watching)
         self.under_block: trio.CancelScope | None = None  # with `cancel_on_close`: what ends the block
         self._random_id: int | None = None  # as soon as somebody asks
 
@@ -309,7 +317,7 @@ class WebSocket(trio.abc.Channel[str | bytes]):
     # -- the end -------------------------------------------------------------------------------------------------
 
     @protected
-    async def aclose(self, code: int | None = 1000, reason: str = "") -> None:
+    async def aclose(self, code: int | None = 1000, reason: str = "", *, drain: bool = False) -> None:
         """Run the closing handshake, then close the transport (RFC 6455 §7.1.2).
 
         Returns when the transport is gone, at most `close_timeout` seconds after the first call. Raises nothing of
@@ -319,13 +327,18 @@ class WebSocket(trio.abc.Channel[str | bytes]):
         Args:
             code: 1000-1003, 1007-1014 or 3000-4999 (§7.4); `None` sends an empty Close frame.
             reason: at most 123 bytes as UTF-8; needs a code.
+            drain: what the peer still sends before its own Close is received, as if the connection were open, and not
+                dropped. Another task may be in `receive`, or what is in the queue is received after this. A queue that
+                is full holds the peer's Close back, up to `close_timeout`.
 
         Raises:
-            TypeError: *code* or *reason* has the wrong type. Nothing was sent.
+            TypeError: *code*, *reason* or *drain* has the wrong type. Nothing was sent.
             ValueError: *code* or *reason* may not travel in a Close frame. Nothing was sent.
         """
         frame = sendable_frame(code, reason)
-        self._driver.close(frame, CloseCause.CLOSED, self._options.close_timeout, keep_arrived=True)
+        if not isinstance(drain, bool):
+            raise TypeError(f"drain must be a bool, not {drain!r}")
+        self._driver.close(frame, CloseCause.CLOSED, self._options.close_timeout, keep_arrived=True, drain=drain)
         await self.see_it_through()
         await trio.lowlevel.checkpoint()
 
@@ -459,6 +472,8 @@ class WebSocket(trio.abc.Channel[str | bytes]):
             self.under_block.cancel()
         extra = {"websocket": self, "close_event": event}
         logger.info("%s %s (%s) ended: %s", self._role, self._short_id, self._request.target, event, extra=extra)
+        if self._watching is not None:
+            self._watching.close(event)
         if self._on_close is not None:
             call_on_close(self._on_close, self, event)
 
@@ -475,14 +490,26 @@ class WebSocket(trio.abc.Channel[str | bytes]):
 
     def run(self) -> Coroutine[object, object, None]:
         """The connection's own tasks; ends when the transport is gone."""
-        return self._driver.run() if self.under_block is None else self._run_under_block(self.under_block)
+        if self.under_block is None and self._watching is None:
+            return self._driver.run()
+        return self._run_and_tell(self.under_block, self._watching)
 
     @protected
-    async def _run_under_block(self, block: trio.CancelScope) -> None:
+    async def _run_and_tell(self, block: trio.CancelScope | None, watching: Watching | None) -> None:
+        if watching is not None:
+            watching.open()
         try:
             await self._driver.run()
         finally:
-            block.cancel()
+            if block is not None:
+                block.cancel()
+        if self._interruption is not None:
+            raise self._interruption
+
+    def _interrupt(self, interruption: BaseException) -> None:
+        """End the block as if *interruption*, which an observer has raised, had left it."""
+        self._interruption = self._interruption or interruption
+        self._driver.close_for(interruption, keep_arrived=False)
 
     def close_for(self, left_by: BaseException | None) -> None:
         """Begin the ending that a block asks for which *left_by* leaves, or which returns (`None`)."""
@@ -518,10 +545,9 @@ class Events(AsyncIterator[str | bytes | CloseEvent]):
         return event
 
 
-@trio.lowlevel.disable_ki_protection
 def call_on_close(on_close: Callable[[WebSocket, CloseEvent], object], websocket: WebSocket, event: CloseEvent) -> None:
     """Call the program's hook. What it raises is logged: there is nobody else to tell."""
     try:
-        on_close(websocket, event)
+        unprotected(on_close, websocket, event)
     except Exception as error:
         logger.error("on_close(%r, %s) raised", websocket, event, exc_info=error)

@@ -105,14 +105,17 @@ class Driver:
 
     # -- the ending ----------------------------------------------------------------------------------------------
 
-    def close(self, frame: CloseFrame, cause: CloseCause, limit: float, *, keep_arrived: bool) -> None:
+    def close(
+        self, frame: CloseFrame, cause: CloseCause, limit: float, *, keep_arrived: bool, drain: bool = False
+    ) -> None:
         """Begin the closing handshake, unless the ending has begun; *limit* seconds from now the transport is gone.
 
-        With *keep_arrived*, messages that were read from the transport before stay receivable.
+        With *keep_arrived*, messages that were read from the transport before stay receivable; with *drain*, those
+        too that are still to come.
         """
-        if self.session.state is State.OPEN:
+        if self.session.state is State.OPEN and not drain:
             self.reader.digest(everything=True)  # the peer's Close may be among it
-        self.session.close(frame, cause, keep_arrived=keep_arrived)
+        self.session.close(frame, cause, keep_arrived=keep_arrived, drain=drain)
         self.limit(limit)
         self.sync()
 

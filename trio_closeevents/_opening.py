@@ -12,6 +12,7 @@ from ._events import CloseCause, CloseCode, CloseEvent
 from ._http import TOKEN, Headers, HeadersLike, Response
 from ._options import Options
 from ._protocol.handshake import ClientHandshake, ServerHandshake
+from ._protocol.observed import ObservedSession
 from ._protocol.session import Session
 from ._tls import TLSTransport
 from ._transport import LOST, Transport, as_tls, is_open, open_transport, os_error
@@ -130,7 +131,8 @@ def check_ssl_context(context: object, *, server_side: bool, name: str = "ssl_co
 
 def open_session(handshake: ServerHandshake | ClientHandshake, options: Options, *, client: bool) -> Session:
     """Return the session of what *handshake* has opened."""
-    session = Session(
+    kind = Session if options.observer is None else ObservedSession
+    session = kind(
         client=client,
         max_message_size=options.max_message_size,
         max_fragments=options.max_fragments,

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import MISSING, dataclass, fields
-from typing import Any, Literal, TypedDict, TypeVar
+from typing import Any, Literal, TypeAlias, TypedDict, TypeVar, cast
+
+from wsproto.extensions import Extension
 
 from ._compression import Deflate, checked_compression
+from ._observer import Observer
 from ._policy import ClosePolicy
 
-__all__ = ["Options", "OptionsDict", "spell_out", "takes_options"]
+__all__ = ["ExtensionFactory", "Options", "OptionsDict", "spell_out", "takes_options"]
+
+ExtensionFactory: TypeAlias = Callable[[], Extension]
 
 
 class OptionsDict(TypedDict, total=False):
@@ -27,8 +32,11 @@ class OptionsDict(TypedDict, total=False):
     ping_interval: float | None
     ping_timeout: float | None
     compression: Deflate | Literal["deflate"] | None
+    extensions: Iterable[ExtensionFactory]
+    answer_pings: bool
     policy: ClosePolicy
     cancel_on_close: bool
+    observer: Observer | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +58,15 @@ class Options:
             connection fails with 1011 "keepalive timeout". They do not count while a full queue keeps us from reading.
         compression: permessage-deflate (RFC 7692): `"deflate"`, a `Deflate` of your own, or `None`. It costs memory
             and time, and takes place only if the peer wants it too.
+        extensions: further extensions of the protocol (RFC 6455 §9), in the order in which they are offered or
+            preferred: classes or functions that return a new `wsproto.extensions.Extension` for each connection. With
+            one that was agreed on, every frame goes through wsproto, which is slower; *max_message_size* counts what
+            comes out of it.
+        answer_pings: send a Pong for every Ping (§5.5.2); without it, that is up to the program: see
+            `Observer.ping` and `WebSocket.pong`.
         policy: which exception leaves the block with which Close frame.
         cancel_on_close: cancel the block when the connection ends under it.
+        observer: what watches the connection.
     """
 
     max_message_size: int | None = 2**20
@@ -64,8 +79,11 @@ class Options:
     ping_interval: float | None = 20
     ping_timeout: float | None = 20
     compression: Deflate | Literal["deflate"] | None = None
+    extensions: Iterable[ExtensionFactory] = ()
+    answer_pings: bool = True
     policy: ClosePolicy = ClosePolicy()  # noqa: RUF009  # a frozen value
     cancel_on_close: bool = False
+    observer: Observer | None = None
 
     def __post_init__(self) -> None:
         for name, least in (("max_message_size", 0), ("max_fragments", 1), ("max_queue", 1), ("max_queue_bytes", 1)):
@@ -78,13 +96,28 @@ class Options:
         checked_compression(self.compression)
         if not isinstance(self.policy, ClosePolicy):
             raise TypeError(f"policy must be a ClosePolicy, not {type(self.policy).__name__}: {self.policy!r}")
-        if not isinstance(self.cancel_on_close, bool):
-            raise TypeError(f"cancel_on_close must be a bool, not {self.cancel_on_close!r}")
+        object.__setattr__(self, "extensions", checked_extensions(self.extensions))
+        for name in ("answer_pings", "cancel_on_close"):
+            if not isinstance(getattr(self, name), bool):
+                raise TypeError(f"{name} must be a bool, not {getattr(self, name)!r}")
+        if self.observer is not None and not isinstance(self.observer, Observer):
+            raise TypeError(f"observer must be an Observer, not {type(self.observer).__name__}: {self.observer!r}")
 
     @property
     def deflate(self) -> Deflate | None:
         """What `compression` means."""
         return checked_compression(self.compression)
+
+
+def checked_extensions(extensions: object) -> tuple[ExtensionFactory, ...]:
+    factories = tuple(cast("Iterable[object]", extensions)) if isinstance(extensions, Iterable) else (extensions,)
+    for factory in factories:
+        if isinstance(factory, Extension):
+            name = type(factory).__name__
+            raise TypeError(f"extensions needs a new {name} for each connection: give the class, or a function")
+        if not callable(factory):
+            raise TypeError(f"extensions must be a list of classes or functions that return one, not {factory!r}")
+    return cast("tuple[ExtensionFactory, ...]", factories)
 
 
 def check_limit(name: str, value: object, least: int) -> None:

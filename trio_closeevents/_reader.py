@@ -80,6 +80,7 @@ class Reader:
         self._pings = pings
         self._keepalive = keepalive
         self._decided = decided
+        self._answers_pings = options.answer_pings
         self._client = client
         self._on_change = on_change
         self._on_bug = on_bug
@@ -116,7 +117,7 @@ class Reader:
                 await trio.lowlevel.checkpoint()
             if message is not None:
                 return message
-            if self._session.closed_by_us:
+            if self._session.closed_by_us and not self._session.draining:
                 return None  # nothing that comes now would be delivered
             while not self._decided.is_set():
                 await self._wait_for_input()
@@ -266,7 +267,8 @@ class Reader:
         try:
             while (event := self._session.next_event(turn, ahead=ahead)) is not None:
                 if isinstance(event, Ping):
-                    self._writer.answer_ping(bytes(event.payload))
+                    if self._answers_pings:
+                        self._writer.answer_ping(bytes(event.payload))
                 elif isinstance(event, Pong):
                     self._pings.answer(bytes(event.payload))
                 else:
@@ -314,7 +316,8 @@ class Reader:
 
     def _is_paused(self) -> bool:
         """Enough waits for the program, and so nothing of the peer is seen; only in OPEN, and while we can write."""
-        if self._session.state is not State.OPEN or self._writer.error is not None:
+        is_open = self._session.state is State.OPEN or self._session.draining
+        if not is_open or self._writer.error is not None:
             return False
         if self._receiving:
             return self.inbox.is_full()
@@ -373,8 +376,11 @@ class Reader:
         self._half_read = False
 
     def discard_inbox(self) -> None:
-        """Forget the messages that nobody has asked for."""
+        """Forget the messages that nobody has asked for, and those that are still to come."""
         self.inbox.clear()
+        if self._session.draining:
+            self._session.stop_draining()
+            self.wake()
 
     async def hear(self) -> None:
         """See to it that what has arrived by now is known to the keepalive."""

@@ -39,7 +39,13 @@ from trio_closeevents import CloseCause, CloseFrame, Deflate, Headers
 from trio_closeevents._protocol.assembly import PORTION
 from trio_closeevents._protocol.closing import State
 from trio_closeevents._protocol.deflate import MAX_FINAL_BLOCKS, MAX_RATIO, PerMessageDeflate
-from trio_closeevents._protocol.handshake import BadResponse, ClientHandshake, RequestRefused, ServerHandshake
+from trio_closeevents._protocol.handshake import (
+    BadResponse,
+    ClientHandshake,
+    Extensions,
+    RequestRefused,
+    ServerHandshake,
+)
 from trio_closeevents._protocol.session import INFLATED_PER_LOOK, Piece, Ping, Pong, Session, SessionEvent
 from trio_closeevents.testing import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, frame
 
@@ -70,7 +76,7 @@ def lines(values: Iterable[str | bytes]) -> bytes:
 
 def answered(wanted: Deflate | None, *offers: str | bytes) -> tuple[ServerHandshake, str | None]:
     """Return the handshake of a server that wants *wanted*, and what it answers to lines of *offers*."""
-    handshake = ServerHandshake(wanted)
+    handshake = ServerHandshake(Extensions(wanted))
     request = handshake.receive_data(REQUEST + lines(offers))
     assert request is not None
     handshake.check_upgrade(request)
@@ -82,7 +88,7 @@ def answered(wanted: Deflate | None, *offers: str | bytes) -> tuple[ServerHandsh
 
 def asking(wanted: Deflate | None) -> tuple[ClientHandshake, str | None]:
     """Return the handshake of a client that wants *wanted*, and what it offers."""
-    handshake = ClientHandshake("h", "/", (), Headers(), wanted)
+    handshake = ClientHandshake("h", "/", (), Headers(), Extensions(wanted))
     return handshake, handshake.request.headers.get("sec-websocket-extensions")
 
 

@@ -10,8 +10,9 @@ from wsproto.frame_protocol import Opcode
 from .deflate import MAX_RATIO, PerMessageDeflate
 from .frames import Header
 
-__all__ = ["Assembly", "Excess", "Piece", "size_of"]
+__all__ = ["RSV1", "Assembly", "Excess", "Piece", "size_of"]
 
+RSV1: Final = 0b100  # permessage-deflate's (RFC 7692 §6)
 PORTION: Final = 1024  # compressed bytes to inflate at once, where nothing else bounds what they inflate to
 
 
@@ -39,6 +40,9 @@ class Excess(NamedTuple):
 class Assembly:
     """Fragments in, messages out, or pieces of them. wsproto: it has no limit on messages and fragments.
 
+    Args:
+        is_foreign: an extension that is not ours makes of each frame what it likes; only what comes out has a size.
+
     Attributes:
         streaming: the message comes out piece by piece.
         discarding: nobody wants the rest of it.
@@ -46,10 +50,18 @@ class Assembly:
         kept: bytes of it that are kept here.
     """
 
-    def __init__(self, max_size: int | None, max_fragments: int | None, deflate: PerMessageDeflate | None) -> None:
+    def __init__(
+        self,
+        max_size: int | None,
+        max_fragments: int | None,
+        deflate: PerMessageDeflate | None,
+        *,
+        is_foreign: bool = False,
+    ) -> None:
         self._max_size = max_size
         self._max_fragments = max_fragments
         self._deflate = deflate
+        self._is_foreign = is_foreign
         self._stream_limit: int | None = None  # the most bytes of a message that comes out piece by piece
         self._pieces: list[Any] = []
         self._size = 0  # its bytes so far, announced ones included
@@ -75,8 +87,8 @@ class Assembly:
     def admit(self, header: Header) -> Excess | None:
         """Count a data frame as part of the message, unless it goes beyond a limit; tell which."""
         begins = header.opcode != Opcode.CONTINUATION
-        compressed = bool(header.rsv) if begins else self.compressed
-        size = (0 if begins else self._size) + (0 if compressed else header.length)
+        compressed = self._deflate is not None and bool(header.rsv & RSV1) if begins else self.compressed
+        size = (0 if begins else self._size) + (0 if compressed or self._is_foreign else header.length)
         fragments = 1 if begins else self._fragments + 1
         for what, count, limit in (("fragments", fragments, self._max_fragments), ("bytes", size, self.limit)):
             if limit is not None and count > limit:
@@ -102,7 +114,9 @@ class Assembly:
         """Take in what wsproto made of a part of the message; return what comes out."""
         piece = event.data if isinstance(event.data, str) else bytes(event.data)
         last = event.message_finished
-        if self.compressed:
+        if self._is_foreign:
+            self._size += size_of(piece)
+        elif self.compressed:
             self._size = cast("PerMessageDeflate", self._deflate).inflated
         if self.streaming:
             self.streaming = not last

@@ -9,7 +9,8 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from typing import Final
+from collections.abc import Callable, Iterable
+from typing import Final, NamedTuple
 
 import h11
 from wsproto import ConnectionType, WSConnection
@@ -22,7 +23,15 @@ from .._compression import Deflate
 from .._http import Headers, Request, Response, headers_from_lines, headers_from_wire
 from .deflate import PerMessageDeflate
 
-__all__ = ["MAX_HEAD_SIZE", "BadResponse", "ClientHandshake", "RequestRefused", "ServerHandshake", "headers_of"]
+__all__ = [
+    "MAX_HEAD_SIZE",
+    "BadResponse",
+    "ClientHandshake",
+    "Extensions",
+    "RequestRefused",
+    "ServerHandshake",
+    "headers_of",
+]
 
 MAX_HEAD_SIZE: Final = 16 * 1024  # bytes of request line or status line and headers
 MAX_REJECTION_BODY: Final = 64 * 1024  # bytes of a rejecting response's body that are kept
@@ -48,8 +57,34 @@ class BadResponse(Exception):
     """What the server sent is no answer to an opening handshake."""
 
 
-def supported_extensions(compression: Deflate | None, *, client: bool) -> tuple[Extension, ...]:
-    return () if compression is None else (PerMessageDeflate(compression, client=client),)
+class Extensions(NamedTuple):
+    """What one side would speak.
+
+    Attributes:
+        compression: permessage-deflate, and how.
+        others: functions that return a new extension.
+    """
+
+    compression: Deflate | None = None
+    others: Iterable[Callable[[], Extension]] = ()
+
+    def make(self, *, client: bool) -> tuple[Extension, ...]:
+        """Return them, for one connection.
+
+        Raises:
+            TypeError: what one of the functions returned is none.
+        """
+        made: list[Extension] = []
+        if self.compression is not None:
+            made.append(PerMessageDeflate(self.compression, client=client))
+        for factory in self.others:
+            if not isinstance(extension := factory(), Extension):
+                raise TypeError(f"{factory!r} of extensions must return a wsproto Extension, not {extension!r}")
+            made.append(extension)
+        return tuple(made)
+
+
+NO_EXTENSIONS: Final = Extensions()
 
 
 class ServerHandshake:
@@ -60,8 +95,8 @@ class ServerHandshake:
         leftover: what the client sent behind its request.
     """
 
-    def __init__(self, compression: Deflate | None = None) -> None:
-        self._supported = supported_extensions(compression, client=False)
+    def __init__(self, extensions: Extensions = NO_EXTENSIONS) -> None:
+        self._supported = extensions
         self.extensions: tuple[Extension, ...] = ()
         self.leftover = b""
         self._http: h11.Connection | None = None  # what reads a request that is no upgrade, and answers it
@@ -163,10 +198,11 @@ class ServerHandshake:
 
     def accept(self, subprotocol: str | None, headers: Headers) -> bytes:
         """Return the 101 response. Only after `check_upgrade`."""
+        supported = self._supported.make(client=False)
         extra = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.pairs]
-        answer = AcceptConnection(subprotocol=subprotocol, extensions=list(self._supported), extra_headers=extra)
+        answer = AcceptConnection(subprotocol=subprotocol, extensions=list(supported), extra_headers=extra)
         data = self._upgrade.send(answer)
-        self.extensions = tuple(each for each in self._supported if each.enabled())
+        self.extensions = tuple(each for each in supported if each.enabled())
         return data
 
     def respond(self, response: Response) -> bytes:
@@ -208,11 +244,11 @@ class ClientHandshake:
         target: str,
         subprotocols: tuple[str, ...],
         headers: Headers,
-        compression: Deflate | None = None,
+        extensions: Extensions = NO_EXTENSIONS,
     ) -> None:
         self._upgrade = WSConnection(ConnectionType.CLIENT)
         extra = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.pairs]
-        supported = supported_extensions(compression, client=True)
+        supported = extensions.make(client=True)
         self.request_bytes = self._upgrade.send(
             UpgradeRequest(
                 host=host,

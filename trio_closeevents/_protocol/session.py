@@ -8,6 +8,9 @@ each at one place that is marked `wsproto:` and has a test that fails the day ws
 * it has no limit on messages and fragments: `_admit`, on the header, before a payload is stored;
 * it cannot skip: after our own Close, `_skip` drops data without storing, decoding or limiting it.
 
+With an extension that is not ours, wsproto reads and writes every frame: what its reserved bits and its payload mean
+is the extension's affair.
+
 Bytes are looked at lazily, one frame at a time, when `next_event` is called: what stands behind a message in the same
 segment has no effect before the program has seen that message. Whoever looks *ahead* of what the program has asked for
 does not judge a message that is too large: the program may ask for it piece by piece, with another limit.
@@ -23,7 +26,7 @@ from wsproto.extensions import Extension
 from wsproto.frame_protocol import CloseReason, Opcode
 
 from .._events import MAX_REASON_BYTES, CloseCause, CloseCode, CloseEvent, CloseFrame, InitiatedBy
-from .assembly import Assembly, Excess, Piece, size_of
+from .assembly import RSV1, Assembly, Excess, Piece, size_of
 from .closing import Effect, State, Step, transition
 from .deflate import PerMessageDeflate
 from .frames import Header, read_header, skip_short_frames, violation
@@ -33,7 +36,8 @@ __all__ = ["Excess", "Piece", "Ping", "Pong", "Session", "SessionEvent"]
 
 SessionEvent: TypeAlias = str | bytes | Piece | Ping | Pong
 
-RSV1: Final = 0b100
+ANY_RSV: Final = 0b111
+NEVER_ENDING: Final = 2**63  # bytes: more than can arrive
 INFLATED_PER_LOOK: Final = 2**15  # bytes that are as much work to inflate and carry off as a frame is to look at
 READING: Final = frozenset({State.OPEN, State.CLOSE_QUEUED, State.CLOSE_SENT})
 ASKED_BY_US: Final = frozenset(
@@ -77,9 +81,12 @@ class Session:
         self._extensions = list(extensions)
         self._long_way: Connection | None = None  # wsproto, as soon as it is needed
         self._deflate = next((each for each in extensions if isinstance(each, PerMessageDeflate)), None)
+        self._is_foreign = any(each is not self._deflate for each in extensions)
+        self._rsv_of_others = ANY_RSV if self._is_foreign else 0
+        self._rsv_of_messages = self._rsv_of_others if self._deflate is None else self._rsv_of_others | RSV1
         self._frames = PlainFrames(client=client)
-        self.send_message = self._frames.write if self._deflate is None else self._compress
-        self._message = Assembly(max_message_size, max_fragments, self._deflate)
+        self.send_message = self._send_extended if extensions else self._frames.write
+        self._message = Assembly(max_message_size, max_fragments, self._deflate, is_foreign=self._is_foreign)
 
         self.state = State.OPEN
         self.close_event: CloseEvent | None = None
@@ -96,6 +103,7 @@ class Session:
         self._remaining = 0  # bytes of that payload which are not here yet
         self._arrived = 0  # bytes of the data that were read before our Close, and are not dropped
         self._dropping = False  # the frame under way came after our Close
+        self.draining = False  # what comes after our Close is not dropped, as long as that is so
         self._plain: PlainPayload | None = None  # reads the payload of the frame under way, without wsproto
         self._in_message: bool = False  # a fragmented message is under way
         self.held = False
@@ -132,13 +140,13 @@ class Session:
         """This side asked for the end, and came first."""
         return self._cause in ASKED_BY_US
 
-    def _compress(self, message: str | bytes) -> Frame:
+    def _send_extended(self, message: str | bytes) -> Frame:
         event = TextMessage(message) if isinstance(message, str) else BytesMessage(message)
         return b"", self._wire.send(event), size_of(message)
 
     def send_shared(self, shared: Shared) -> Frame:
         """Return the frame for a message that others send too: theirs, if it need not be one of our own."""
-        if self._client or self._deflate is not None:
+        if self._client or self._extensions:
             return self.send_message(shared.message)
         if shared.frame is None:
             shared.frame = self.send_message(shared.message)
@@ -158,15 +166,25 @@ class Session:
         """Return a Pong frame. Only in OPEN."""
         return self._wire.send(Pong(payload))
 
-    def close(self, frame: CloseFrame, cause: CloseCause, *, keep_arrived: bool = False) -> None:
+    def close(self, frame: CloseFrame, cause: CloseCause, *, keep_arrived: bool = False, drain: bool = False) -> None:
         """Begin the closing handshake, unless the ending has begun already. *frame* was checked to be sendable.
 
-        What comes after it is dropped; with *keep_arrived*, messages that were read before as a whole are not.
+        What comes after it is dropped; with *keep_arrived*, messages that were read before as a whole are not, and with
+        *drain* no message is, until `stop_draining`.
         """
         if self.state is State.OPEN:
-            self._dropping = not (keep_arrived and self._remaining <= self._unread)
-            self._arrived = 0 if self._dropping else self._unread
+            self.draining = drain
+            self._dropping = not drain and not (keep_arrived and self._remaining <= self._unread)
+            self._arrived = NEVER_ENDING if drain else 0 if self._dropping else self._unread
         self._take(Step.SEND_CLOSE, cause, frame)
+
+    def stop_draining(self) -> None:
+        """Drop what comes after our Close from now on, and the message under way."""
+        if self.draining:
+            self.draining = False
+            self._arrived, self._dropping = 0, True
+            self._message.forget()
+            self.held = False
 
     def fail(self, code: int, reason: str, cause: CloseCause) -> None:
         """Fail the connection (RFC 6455 §7.1.7): from now on nothing of the peer counts."""
@@ -216,7 +234,8 @@ class Session:
         Only those that `next_event` would return next, one after the other. Only in OPEN.
         """
         messages: list[str | bytes] = []
-        if self._header is not None or self._in_message or self._message.streaming or self._message.discarding:
+        message = self._message
+        if self._header is not None or self._in_message or message.streaming or message.discarding or self._is_foreign:
             return messages, 0
         self._at, size = self._frames.read(self._data, self._at, messages, most, self._max_message_size)
         self.looked_at += len(messages)
@@ -316,7 +335,7 @@ class Session:
 
     def _begin_frame(self, header: Header, *, ahead: bool) -> None:
         begins = header.opcode in (Opcode.TEXT, Opcode.BINARY)
-        rsv_allowed = RSV1 if begins and self._deflate is not None else 0
+        rsv_allowed = self._rsv_of_messages if begins else self._rsv_of_others
         broken_rule = violation(
             header, from_client=not self._client, in_message=self._in_message, rsv_allowed=rsv_allowed
         )
@@ -328,7 +347,8 @@ class Session:
             self._arrived = 0
             self._message.forget()  # its end is dropped
             if header.is_control:
-                self._long_way = Connection(self._role)  # the old one may wait for a payload that is skipped
+                # The old one may wait for a payload that is skipped.
+                self._long_way = Connection(self._role, self._extensions if self._is_foreign else [])
         elif not header.is_control and not self._admit(header, ahead=ahead):
             return
         raw = self._read(header.size)
@@ -340,7 +360,7 @@ class Session:
         self._in_message = not header.fin
         if self._dropping:
             return
-        if whole and not header.rsv:
+        if whole and not header.rsv and not self._is_foreign:
             self._plain = PlainPayload(header.opcode == Opcode.TEXT, header.key)
         else:
             self._wire.receive_data(raw)
@@ -370,7 +390,7 @@ class Session:
         self._remaining -= len(payload)
         if self._remaining == 0:
             self._header = None
-        if header.opcode == Opcode.CLOSE and self._read_bad_gateway(header, payload):
+        if header.opcode == Opcode.CLOSE and not self._is_foreign and self._read_bad_gateway(header, payload):
             return None
         self._wire.receive_data(payload)
         for event in self._wire.events():
@@ -408,7 +428,11 @@ class Session:
         if self._message.compressed:
             self.looked_at += len(event.data) // INFLATED_PER_LOOK
         if not self._message.discarding:
-            return self._message.add(event)
+            piece = self._message.add(event)
+            if self._is_foreign and (excess := self._message.too_large) is not None:
+                self.fail_too_large(excess)
+                return None
+            return piece
         self._message.discarding = not event.message_finished
         self.messages_dropped += event.message_finished
         self.bytes_dropped += size_of(event.data)
@@ -418,9 +442,8 @@ class Session:
         code, reason = int(event.code), event.reason or ""
         if self._is_real_close():
             self._accept_close(CloseFrame(None if code == CloseCode.NO_STATUS_RCVD else code, reason))
-        elif code == CloseCode.MESSAGE_TOO_BIG:
-            deflate = cast("PerMessageDeflate", self._deflate)
-            self.fail_too_large(Excess("bytes", deflate.inflated, cast("int", deflate.limit)), "at least ")
+        elif code == CloseCode.MESSAGE_TOO_BIG and (deflate := self._deflate) is not None and deflate.limit is not None:
+            self.fail_too_large(Excess("bytes", deflate.inflated, deflate.limit), "at least ")
         elif code == CloseCode.INVALID_FRAME_PAYLOAD_DATA:
             # wsproto: its words depend on where the text was cut, or say nothing
             self._fail_invalid("corrupt compressed data" if reason == "error in extension" else "not valid UTF-8")
