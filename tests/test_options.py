@@ -56,6 +56,7 @@ OWN: Final[dict[Callable[..., Any], dict[str, Any]]] = {
         "origin": None,
         "user_agent": f"trio-closeevents/{__version__}",
         "auth": None,
+        "cookies": None,
         "max_redirects": 10,
     },
     accept: {"ssl_context": None, **OF_A_SERVER},

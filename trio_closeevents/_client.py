@@ -9,41 +9,33 @@ from __future__ import annotations
 
 import os
 import ssl as stdlib_ssl
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
-from typing import Final, TypeAlias, Unpack, cast
+from typing import TYPE_CHECKING, Final, Unpack, cast
 from urllib.parse import urljoin
 
 import trio
 
+from ._attempt import Address, Attempt, Settings, check_stream_and_address, checked_cookies, request_headers
 from ._block import WebSocketBlock
 from ._connection import WebSocket
 from ._errors import HandshakeError, HandshakeRejected, HandshakeTimeout, raise_unchanged, unwrapped
 from ._events import CloseCause
-from ._http import PRIVATE, Headers, HeadersLike, Response
-from ._opening import (
-    Opening,
-    Unopened,
-    check_ssl_context,
-    check_subprotocols,
-    checked_headers,
-    open_session,
-    unopened,
-)
+from ._http import HeadersLike, Response
+from ._opening import Opening, Unopened, check_ssl_context, check_subprotocols, open_session, unopened
 from ._options import Options, OptionsDict, takes_options
 from ._policy import leaves
-from ._protocol.handshake import BadResponse, ClientHandshake, Extensions
-from ._proxy import Proxy, ProxyLike, choose_proxy, open_tunnel
+from ._protocol.handshake import BadResponse
+from ._proxy import ProxyLike, open_tunnel
 from ._transport import LOST, Transport, os_error
-from ._url import URL, basic_credentials, checked_name, parse_url, take_credentials
+from ._url import URL, checked_name, parse_url, take_credentials
 from ._version import USER_AGENT
 
-__all__ = ["Address", "connect"]
+if TYPE_CHECKING:
+    from http.cookiejar import CookieJar
 
-Address: TypeAlias = tuple[str, int] | str | os.PathLike[str]
+__all__ = ["connect"]
 
-OF_ONE_ORIGIN: Final = PRIVATE | {"host"}  # headers
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})  # RFC 9110 §15.4
 LIKE_HTTP: Final = {"http": "ws", "https": "wss"}  # where the scheme of one is meant, the other is written
 
@@ -63,6 +55,7 @@ def connect(
     origin: str | None = None,
     user_agent: str | None = USER_AGENT,
     auth: tuple[str, str] | None = None,
+    cookies: CookieJar | None = None,
     max_redirects: int = 10,
     **options: Unpack[OptionsDict],
 ) -> AbstractAsyncContextManager[WebSocket]:
@@ -93,6 +86,8 @@ def connect(
         origin: the value of the `Origin` header.
         user_agent: that of the `User-Agent` header; `None` sends none.
         auth: user name and password for HTTP basic authentication (RFC 7617).
+        cookies: a jar of the standard library: what is in it for the server, and for those that redirects lead to, is
+            sent; what they set is put into it, by an answer that rejects too.
         max_redirects: how many redirects are followed; with 0 none is.
         **options: see `Options`; the same for `serve`, `open_server` and `accept`.
 
@@ -131,65 +126,11 @@ def connect(
         subprotocols=check_subprotocols(subprotocols),
         headers=request_headers(headers, origin=origin, user_agent=user_agent, auth=auth or credentials),
         user_agent=user_agent,
+        cookies=checked_cookies(cookies, headers),
         max_redirects=max_redirects,
         options=checked,
     )
     return Connecting(url, target, settings)
-
-
-@dataclass(kw_only=True, eq=False, repr=False)
-class Settings:
-    """What `connect` was told, checked; the same for every attempt."""
-
-    stream: trio.abc.Stream | None
-    address: Address | None
-    proxy: ProxyLike
-    ssl_context: stdlib_ssl.SSLContext | None
-    proxy_ssl_context: stdlib_ssl.SSLContext | None
-    server_hostname: str | None
-    subprotocols: tuple[str, ...]
-    headers: Headers
-    user_agent: str | None
-    max_redirects: int
-    options: Options
-
-    def proxy_for(self, target: URL) -> Proxy | None:
-        if self.stream is not None or isinstance(self.address, str | os.PathLike):
-            return None
-        return choose_proxy(self.proxy, target)
-
-
-class Attempt:
-    """One request to one server: where it goes, and on what way."""
-
-    def __init__(self, target: URL, settings: Settings, before: Attempt | None = None) -> None:
-        self.target = target
-        self._settings = settings
-        # For good: who comes back to the first origin comes on a path that a stranger has chosen.
-        self._is_foreign: bool = before is not None and (before._is_foreign or before.target.origin != target.origin)
-        self.proxy = settings.proxy_for(target)
-        fields = settings.headers.pairs
-        if self._is_foreign:
-            fields = tuple((name, value) for name, value in fields if name.lower() not in OF_ONE_ORIGIN)
-        host = next((value for name, value in fields if name.lower() == "host"), target.host_header)
-        self.handshake = ClientHandshake(
-            host,
-            target.target,
-            settings.subprotocols,
-            Headers((name, value) for name, value in fields if name.lower() != "host"),
-            Extensions(settings.options.deflate, settings.options.extensions),
-        )
-
-    @property
-    def server_hostname(self) -> str:
-        given = self._settings.server_hostname
-        return self.target.host if given is None or self._is_foreign else given
-
-    @property
-    def ssl_context(self) -> stdlib_ssl.SSLContext:
-        """What was given; but strangers see no certificate of ours, and have to have one that everybody trusts."""
-        given = self._settings.ssl_context
-        return stdlib_ssl.create_default_context() if given is None or self._is_foreign else given
 
 
 class Connecting(WebSocketBlock):
@@ -294,6 +235,7 @@ class Connecting(WebSocketBlock):
                 data = await transport.read()
                 response = handshake.receive_data(data) if data else handshake.rejection
                 if self._is_redirect(handshake.rejection):
+                    self._attempt.take_cookies(handshake.rejection)
                     return None
                 if response is not None:
                     break
@@ -305,6 +247,7 @@ class Connecting(WebSocketBlock):
             response = handshake.rejection
         except BadResponse as error:
             raise self._failed(str(error), CloseCause.MALFORMED) from error
+        self._attempt.take_cookies(response)
         if response.status != 101:
             raise self._rejected(response)
         return WebSocket(
@@ -348,53 +291,6 @@ class Connecting(WebSocketBlock):
         status = f"{response.status} {response.phrase}".rstrip()
         text = f"no connection to {self._place}: the server answered {status}" + (where and f", {where}")
         return HandshakeRejected(text, unopened(CloseCause.REJECTED), response)
-
-
-def check_stream_and_address(stream: trio.abc.Stream | None, address: Address | None) -> None:
-    if stream is not None and not isinstance(stream, trio.abc.Stream):
-        raise TypeError(f"stream must be a trio.abc.Stream, not {type(stream).__name__}: {stream!r}")
-    if address is None:
-        return
-    if stream is not None:
-        raise ValueError("give either stream or address")
-    if isinstance(address, str | os.PathLike):
-        return
-    pair = cast("Sequence[object]", address) if isinstance(address, tuple) else ()
-    if len(pair) != 2 or not isinstance(pair[0], str) or not isinstance(pair[1], int):
-        raise TypeError(f"address must be (host, port) or the path of a Unix socket, not {address!r}")
-    if isinstance(pair[1], bool) or not 1 <= pair[1] <= 0xFFFF:
-        raise ValueError(f"address {address!r} has a port out of the range 1-65535")
-    try:
-        checked_name(pair[0])
-    except ValueError as error:
-        raise ValueError(f"address {address!r} has a host that is none: {error}") from None
-
-
-def request_headers(
-    headers: HeadersLike, *, origin: str | None, user_agent: str | None, auth: tuple[str, str] | None
-) -> Headers:
-    fields = checked_headers(headers)
-    if len(fields.get_all("host")) > 1:
-        raise ValueError("header 'host' may be given once only")
-    added: list[tuple[str, str]] = []
-    if origin is not None:
-        if "origin" in fields:
-            raise ValueError("give the origin either as origin=... or among the headers")
-        added.append(("Origin", origin))
-    if auth is not None:
-        if "authorization" in fields:
-            raise ValueError("give user name and password either as auth=... or among the headers")
-        added.append(("Authorization", basic_credentials(*checked_auth(auth))))
-    if user_agent is not None and "user-agent" not in fields:
-        added.append(("User-Agent", user_agent))
-    return Headers([*fields.pairs, *added]) if added else fields
-
-
-def checked_auth(auth: object) -> tuple[str, str]:
-    parts = cast("Sequence[object]", auth) if isinstance(auth, tuple) else ()
-    if len(parts) != 2 or not all(isinstance(part, str) for part in parts):
-        raise TypeError("auth must be a tuple of user name and password, two str")
-    return cast("tuple[str, str]", auth)
 
 
 def plain_cause(error: OSError) -> BaseException:
