@@ -25,10 +25,11 @@ from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessag
 from wsproto.extensions import Extension
 from wsproto.frame_protocol import CloseReason, Opcode
 
-from .._events import MAX_REASON_BYTES, CloseCause, CloseCode, CloseEvent, CloseFrame, InitiatedBy
+from .._events import CloseCause, CloseCode, CloseFrame
 from .assembly import RSV1, Assembly, Excess, Piece, size_of
-from .closing import Effect, State, Step, transition
+from .closing import State
 from .deflate import PerMessageDeflate
+from .ending import READING, Ending
 from .frames import Header, read_header, skip_short_frames, violation
 from .plain import Frame, PlainFrames, PlainPayload, Shared
 
@@ -39,14 +40,10 @@ SessionEvent: TypeAlias = str | bytes | Piece | Ping | Pong
 ANY_RSV: Final = 0b111
 NEVER_ENDING: Final = 2**63  # bytes: more than can arrive
 INFLATED_PER_LOOK: Final = 2**15  # bytes that are as much work to inflate and carry off as a frame is to look at
-READING: Final = frozenset({State.OPEN, State.CLOSE_QUEUED, State.CLOSE_SENT})
-ASKED_BY_US: Final = frozenset(
-    {CloseCause.EXIT, CloseCause.ERROR, CloseCause.CANCELLED, CloseCause.CLOSED, CloseCause.ABORTED}
-)
 SKIPPING: Final = frozenset({State.CLOSE_QUEUED, State.CLOSE_SENT})
 
 
-class Session:
+class Session(Ending):
     """The protocol of one open connection, and how it ends.
 
     Args:
@@ -56,9 +53,6 @@ class Session:
         extensions: what the opening handshake agreed on.
 
     Attributes:
-        state: where the closing state machine stands.
-        close_event: `None` until it is decided; never changes again.
-        error: the exception that came with the loss of the transport, if one did.
         looked_at: frames that were looked at so far, portions of compressed ones, and what these inflated to in units
             of `INFLATED_PER_LOOK`: a measure of the work.
         send_message: returns the frame for a whole message. Only in OPEN.
@@ -75,6 +69,7 @@ class Session:
         max_fragments: int | None = None,
         extensions: tuple[Extension, ...] = (),
     ) -> None:
+        super().__init__()
         self._max_message_size = max_message_size
         self._role = ConnectionType.CLIENT if client else ConnectionType.SERVER
         self._client = client
@@ -87,15 +82,6 @@ class Session:
         self._frames = PlainFrames(client=client)
         self.send_message = self._send_extended if extensions else self._frames.write
         self._message = Assembly(max_message_size, max_fragments, self._deflate, is_foreign=self._is_foreign)
-
-        self.state = State.OPEN
-        self.close_event: CloseEvent | None = None
-        self.error: BaseException | None = None
-        self._cause: CloseCause | None = None
-        self._close: CloseFrame | None = None  # ours, from the moment it is queued
-        self._unsent_close: bytes | None = None
-        self._sent: CloseFrame | None = None
-        self._received: CloseFrame | None = None
 
         self._data = b""  # read from the network
         self._at = 0  # where in it the part begins that was not looked at yet
@@ -129,16 +115,6 @@ class Session:
     def has_data(self) -> bool:
         """There may be something to look at."""
         return bool(self._data) or self._header is not None or self._message.streaming
-
-    @property
-    def cause(self) -> CloseCause | None:
-        """What came first and ended the connection; `None` as long as nothing did."""
-        return self._cause
-
-    @property
-    def closed_by_us(self) -> bool:
-        """This side asked for the end, and came first."""
-        return self._cause in ASKED_BY_US
 
     def _send_extended(self, message: str | bytes) -> Frame:
         event = TextMessage(message) if isinstance(message, str) else BytesMessage(message)
@@ -176,7 +152,7 @@ class Session:
             self.draining = drain
             self._dropping = not drain and not (keep_arrived and self._remaining <= self._unread)
             self._arrived = NEVER_ENDING if drain else 0 if self._dropping else self._unread
-        self._take(Step.SEND_CLOSE, cause, frame)
+        self._begin_close(frame, cause)
 
     def stop_draining(self) -> None:
         """Drop what comes after our Close from now on, and the message under way."""
@@ -185,11 +161,6 @@ class Session:
             self._arrived, self._dropping = 0, True
             self._message.forget()
             self.held = False
-
-    def fail(self, code: int, reason: str, cause: CloseCause) -> None:
-        """Fail the connection (RFC 6455 §7.1.7): from now on nothing of the peer counts."""
-        text = reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore")
-        self._take(Step.FAIL, cause, CloseFrame(code, text))
 
     def fail_too_large(self, excess: Excess, at_least: str = "") -> None:
         """Fail the connection, since a message is over a limit; after our Close, only drop it and what is behind it."""
@@ -200,16 +171,6 @@ class Session:
         text = f"message of {at_least}{excess.number} {excess.what} is over the limit of {excess.limit}"
         self.fail(CloseCode.MESSAGE_TOO_BIG, text, CloseCause.MESSAGE_TOO_BIG)
 
-    def take_close_frame(self) -> bytes | None:
-        """Return our Close frame once, as soon as it is due; what was queued before goes first, nothing follows."""
-        frame, self._unsent_close = self._unsent_close, None
-        return frame
-
-    def close_written(self) -> None:
-        """Note that the last byte of our Close frame was handed to the kernel."""
-        self._sent = self._close
-        self._take(Step.CLOSE_WRITTEN)
-
     # -- what the network does ---------------------------------------------------------------------------------------
 
     def receive_data(self, data: bytes) -> None:
@@ -217,16 +178,6 @@ class Session:
         if self.state in READING:
             self._data = self._data[self._at :] + data if self._unread else data
             self._at = 0
-
-    def receive_eof(self) -> None:
-        """Note that the peer has shut down its sending side."""
-        self._take(Step.RECEIVE_EOF, CloseCause.EOF)
-
-    def lose_transport(self, cause: CloseCause, error: BaseException | None = None) -> None:
-        """Note that the transport is gone. *cause* and *error* count if nothing else came first."""
-        if self._cause is None:
-            self.error = error
-        self._take(Step.LOSE_TRANSPORT, cause)
 
     def next_messages(self, most: int) -> tuple[list[str | bytes], int]:
         """Return up to *most* messages that come next, as far as the short way can read them, and the bytes of all.
@@ -469,10 +420,6 @@ class Session:
             self._fail_invalid("not valid UTF-8")
         return True
 
-    def _accept_close(self, frame: CloseFrame) -> None:
-        self._received = frame
-        self._take(Step.RECEIVE_CLOSE, CloseCause.REMOTE, frame)
-
     def _skip_short_frames(self) -> None:
         skipped = skip_short_frames(self._data, self._at, from_client=not self._client, in_message=self._in_message)
         self._at += skipped.size
@@ -495,49 +442,16 @@ class Session:
 
     # -- the ending --------------------------------------------------------------------------------------------------
 
-    def _take(self, step: Step, cause: CloseCause | None = None, frame: CloseFrame | None = None) -> None:
-        """Take a step of the state machine: the one place where `state` changes."""
-        before = self.state
-        self.state, effect = transition(before, step)
-        if self.state is not before and self._cause is None:
-            self._cause = cause
-        if effect is Effect.QUEUE_CLOSE:
-            self._close = cast("CloseFrame", frame)
-            self._unsent_close = self._encode(self._close)
-        elif effect is Effect.DECIDE:
-            self.close_event = self._decide()
-        if self.state not in READING:
-            self._message.forget()
-            self._data, self._at = b"", 0
-            self._plain = None
-            self._long_way = None  # wsproto: it keeps the last payload that it was fed
-            self._extensions = []
-            if self._deflate is not None:
-                self._deflate.forget()
+    def _stop_reading(self) -> None:
+        self._message.forget()
+        self._data, self._at = b"", 0
+        self._plain = None
+        self._long_way = None  # wsproto: it keeps the last payload that it was fed
+        self._extensions = []
+        if self._deflate is not None:
+            self._deflate.forget()
 
-    def _encode(self, frame: CloseFrame) -> bytes:
+    def _encode_close(self, frame: CloseFrame) -> bytes:
         # wsproto: an empty Close is asked for by this very member; a plain 1005 would go out as 1000.
         code = CloseReason.NO_STATUS_RCVD if frame.code is None else frame.code
         return self._wire.send(CloseConnection(code=code, reason=frame.reason or None))
-
-    def _decide(self) -> CloseEvent:
-        received = self._received
-        if received is None:
-            code = CloseCode.ABNORMAL_CLOSURE.value
-        else:
-            code = CloseCode.NO_STATUS_RCVD.value if received.code is None else received.code
-        return CloseEvent(
-            "close",
-            code=code,
-            reason=received.reason if received else "",
-            was_clean=self.state is State.CLOSE_EXCHANGED,
-            initiated_by=self._initiator(),
-            cause=self._cause,
-            sent=self._sent,
-            received=received,
-        )
-
-    def _initiator(self) -> InitiatedBy:
-        if self._cause is not CloseCause.REMOTE and self._sent is not None:
-            return "local"
-        return "transport" if self._received is None else "remote"
