@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import pickle
+import ssl
 from typing import Any, Final
 
 import pytest
@@ -94,6 +96,24 @@ async def test_observer_is_told_of_all_that_travels_in_order(autojump_clock: Moc
         "close 4001",
     ]
     assert notes.seen == {websocket}
+
+
+async def test_observer_is_told_of_the_opening_before_all_else() -> None:
+    """Also when the block sends, or aborts, before it lets any other task run."""
+    notes = Notes()
+
+    async def send(websocket: WebSocket) -> None:
+        await websocket.send("at once")
+
+    async def abort(websocket: WebSocket) -> None:
+        websocket.abort()
+
+    for act in (send, abort):
+        async with open_server(wait, "127.0.0.1", 0) as server:
+            async with connect(f"ws://127.0.0.1:{server.port}/{act.__name__}", observer=notes) as websocket:
+                await act(websocket)
+    assert notes.lines[:2] == ["open /send", "> 'at once'"]
+    assert notes.lines[-2:] == ["open /abort", "close 1006"]
 
 
 async def test_observer_of_messages_in_pieces_is_told_of_each(autojump_clock: MockClock) -> None:
@@ -200,8 +220,66 @@ async def test_observer_is_told_of_a_connection_that_never_opened() -> None:
     assert ours.lines == theirs.lines == ["unopened rejected"]
 
 
+async def test_unopened_error_tells_what_was_asked_for() -> None:
+    """The request, on both sides; the URL at the client alone, without a password. A server may have no request."""
+
+    class Errors(Observer):
+        def __init__(self) -> None:
+            self.seen: list[HandshakeError] = []
+
+        def unopened(self, error: HandshakeError) -> None:
+            self.seen.append(error)
+
+    def refuse(request: object) -> Response:
+        return Response(403)
+
+    client, server_side = Errors(), Errors()
+    async with open_server(wait, "127.0.0.1", 0, observer=server_side, process_request=refuse) as server:
+        with pytest.raises(HandshakeRejected) as caught:
+            async with connect(f"ws://me:secret@127.0.0.1:{server.port}/some?where", observer=client):
+                raise AssertionError("it opened")
+        (await trio.open_tcp_stream("127.0.0.1", server.port)).socket.close()
+        while len(server_side.seen) < 2:
+            await trio.sleep(0.001)
+    [ours], [theirs, nothing] = client.seen, server_side.seen
+    assert ours is caught.value
+    assert ours.url == f"ws://127.0.0.1:{server.port}/some?where"
+    assert ours.request is not None
+    assert theirs.request is not None
+    assert ours.request.target == theirs.request.target == "/some?where"
+    assert theirs.request.remote_address[0] == "127.0.0.1"
+    assert (theirs.url, nothing.url, nothing.request) == (None, None, None)
+    copy = pickle.loads(pickle.dumps(ours))
+    assert (copy.url, copy.request, str(copy)) == (ours.url, ours.request, str(ours))
+
+
 async def wait(websocket: WebSocket) -> None:
     await websocket.wait_closed()
+
+
+async def test_connection_tells_its_side_and_its_url(
+    server_ssl_context: ssl.SSLContext, client_ssl_context: ssl.SSLContext
+) -> None:
+    """Both sides have the same URL, as it travelled: with TLS `wss:`, the `Host` that was sent, no password."""
+    seen: list[tuple[bool, str]] = []
+
+    async def note(websocket: WebSocket) -> None:
+        seen.append((websocket.is_client, websocket.url))
+
+    for scheme, context in (("ws", None), ("wss", server_ssl_context)):
+        async with open_server(note, "127.0.0.1", 0, ssl_context=context) as server:
+            url = f"{scheme}://me:secret@localhost:{server.port}/chat?room=1"
+            trusted = None if context is None else client_ssl_context
+            place = ("127.0.0.1", server.port)
+            async with connect(url, address=place, proxy=None, ssl_context=trusted) as websocket:
+                await websocket.wait_closed()
+                await note(websocket)
+        plain = url.replace("me:secret@", "")
+        assert seen == [(False, plain), (True, plain)]
+        seen.clear()
+    async with open_websocket_pair() as (client, server_side):
+        assert (client.is_client, server_side.is_client) == (True, False)
+        assert client.url == server_side.url == "ws://test/"
 
 
 # -- observers that misbehave ----------------------------------------------------------------------------------------

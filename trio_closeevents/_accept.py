@@ -207,6 +207,7 @@ class Accepting(WebSocketBlock):
         self._scope = trio.CancelScope()
         self._refused = False
         self._answered = False
+        self._request: Request | None = None
 
     def refuse(self) -> None:
         """Answer 503, since the server is closing."""
@@ -282,7 +283,8 @@ class Accepting(WebSocketBlock):
                 raise self._failed("the client hung up before its request was whole", CloseCause.EOF)
             request = self._handshake.receive_data(data)
             if request is not None:
-                return replace(request, remote_address=transport.remote_address)
+                self._request = replace(request, remote_address=transport.remote_address)
+                return self._request
 
     async def _decide(self, request: Request) -> Decision:
         """Decide what is answered to a well-formed request."""
@@ -346,7 +348,7 @@ class Accepting(WebSocketBlock):
             kind = HandshakeTimeout
         elif response is not None:
             kind = HandshakeRejected
-        return kind(f"no connection was accepted: {why}", unopened(cause), response)
+        return kind(f"no connection was accepted: {why}", unopened(cause), response, request=self._request)
 
 
 @trio.lowlevel.disable_ki_protection

@@ -11,7 +11,7 @@ import os
 import ssl as stdlib_ssl
 from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Final, Unpack, cast
+from typing import TYPE_CHECKING, Final, TypeVar, Unpack, cast
 from urllib.parse import urljoin
 
 import trio
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from http.cookiejar import CookieJar
 
 __all__ = ["connect"]
+
+Error = TypeVar("Error", bound=HandshakeError)
 
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})  # RFC 9110 §15.4
 LIKE_HTTP: Final = {"http": "ws", "https": "wss"}  # where the scheme of one is meant, the other is written
@@ -282,15 +284,19 @@ class Connecting(WebSocketBlock):
         return self._failed(f"the connection was lost: {error}", CloseCause.RESET)
 
     def _failed(self, why: str, cause: CloseCause, response: Response | None = None) -> HandshakeError:
-        kind = HandshakeTimeout if cause is CloseCause.TIMEOUT else HandshakeError
+        kind: type[HandshakeError] = HandshakeTimeout if cause is CloseCause.TIMEOUT else HandshakeError
         if response is not None:
             kind = HandshakeRejected
-        return kind(f"no connection to {self._place}: {why}", unopened(cause), response)
+        return self._error(kind, f"no connection to {self._place}: {why}", cause, response)
 
     def _rejected(self, response: Response, where: str = "") -> HandshakeRejected:
         status = f"{response.status} {response.phrase}".rstrip()
         text = f"no connection to {self._place}: the server answered {status}" + (where and f", {where}")
-        return HandshakeRejected(text, unopened(CloseCause.REJECTED), response)
+        return self._error(HandshakeRejected, text, CloseCause.REJECTED, response)
+
+    def _error(self, kind: type[Error], text: str, cause: CloseCause, response: Response | None) -> Error:
+        attempt = self._attempt
+        return kind(text, unopened(cause), response, request=attempt.handshake.request, url=str(attempt.target))
 
 
 def plain_cause(error: OSError) -> BaseException:

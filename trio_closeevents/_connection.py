@@ -394,6 +394,17 @@ class WebSocket(trio.abc.Channel[str | bytes]):
         return self._subprotocol
 
     @property
+    def is_client(self) -> bool:
+        """This side is the client, and the peer is the server."""
+        return self._role == "client"
+
+    @property
+    def url(self) -> str:
+        """What the request asked for (RFC 9110 §7.1): `ws:`, or `wss:` if TLS is spoken here; `Host`; target."""
+        scheme = "wss" if self._driver.transport.is_secure else "ws"
+        return f"{scheme}://{self._request.headers.get('host', '')}{self._request.target}"
+
+    @property
     def request(self) -> Request:
         """The client's half of the opening handshake."""
         return self._request
@@ -488,16 +499,17 @@ class WebSocket(trio.abc.Channel[str | bytes]):
         error.__cause__ = self._session.error
         return error if isinstance(error, ConnectionBroken) else None
 
+    @protected
     def run(self) -> Coroutine[object, object, None]:
-        """The connection's own tasks; ends when the transport is gone."""
-        if self.under_block is None and self._watching is None:
+        """The connection's own tasks; ends when the transport is gone. Called before the block begins."""
+        if self._watching is not None:
+            self._watching.open()
+        elif self.under_block is None:
             return self._driver.run()
-        return self._run_and_tell(self.under_block, self._watching)
+        return self._run_and_tell(self.under_block)
 
     @protected
-    async def _run_and_tell(self, block: trio.CancelScope | None, watching: Watching | None) -> None:
-        if watching is not None:
-            watching.open()
+    async def _run_and_tell(self, block: trio.CancelScope | None) -> None:
         try:
             await self._driver.run()
         finally:

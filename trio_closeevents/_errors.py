@@ -10,7 +10,7 @@ from ._events import CloseEvent
 from ._policy import leaves
 
 if TYPE_CHECKING:
-    from ._http import Response
+    from ._http import Request, Response
 
 __all__ = [
     "ConnectionBroken",
@@ -86,12 +86,24 @@ class HandshakeError(Exception):
     Attributes:
         close_event: 1006, or 1015 if the TLS handshake failed; its `cause` tells why.
         response: the answer of the server in place of the upgrade, if it gave one.
+        request: the client's half of the opening handshake; `None` at a server that has not read it whole.
+        url: where a client wanted to go, or where redirects have led it; `None` at a server.
     """
 
-    def __init__(self, message: str, close_event: CloseEvent, response: Response | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        close_event: CloseEvent,
+        response: Response | None = None,
+        *,
+        request: Request | None = None,
+        url: str | None = None,
+    ) -> None:
         super().__init__(message, close_event, response)
         self.close_event = close_event
         self.response = response
+        self.request = request
+        self.url = url
 
     def __str__(self) -> str:
         return str(self.args[0])

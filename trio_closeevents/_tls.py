@@ -44,6 +44,8 @@ scratch_of_this_run: Final = PerRun("scratch", Scratch).get
 class TLSTransport(SocketTransport):
     """TLS over a socket, which is taken out of its `trio.SocketStream`. `handshake` comes first."""
 
+    is_secure = True
+
     def __init__(
         self, stream: trio.SocketStream, context: ssl.SSLContext, *, server_side: bool, server_hostname: str | None
     ) -> None:

@@ -36,11 +36,13 @@ class Transport(Protocol):
 
     Attributes:
         any_task: any task may wait for input and write, with no hand-over; `write_nowait` writes.
+        is_secure: TLS is spoken on it.
         has_part: the last `take` found nothing but a part of something: the peer lives.
         is_clogged: it has something to say by itself, which the network has not taken yet; `write` goes on with it.
     """
 
     any_task: bool
+    is_secure: bool
     has_part: bool = False
     is_clogged: bool = False
 
@@ -114,6 +116,7 @@ class SocketTransport(Transport):
     """A plain socket. It is taken out of its `trio.SocketStream`, which cannot be used any more."""
 
     any_task = True
+    is_secure = False
 
     def __init__(self, stream: trio.SocketStream) -> None:
         given = stream.socket
@@ -219,6 +222,7 @@ class StreamTransport(Transport):
     def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
         self._tls = as_tls(stream)
+        self.is_secure = self._tls is not None
         self._below = self._tls.transport_stream if self._tls else stream
         self._arrived: bytes | None = None
         self._names = stream_names(stream)
