@@ -1,13 +1,16 @@
-"""Other shapes of an open connection, for code that wants a stream of bytes or a channel of values."""
+"""Other shapes of an open connection: a stream of bytes, a channel of values, an iterator that ends with the end."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Final, Protocol
 
 import trio
 
-__all__ = ["ByteStream", "JSONChannel"]
+from ._errors import ConnectionClosed
+from ._events import CloseEvent
+
+__all__ = ["ByteStream", "Events", "JSONChannel"]
 
 MOST: Final = 64 * 1024  # bytes of a stream that one message carries
 
@@ -18,6 +21,8 @@ class Messages(Protocol):
     async def send(self, value: str | bytes, *, text: bool | None = None) -> None: ...
 
     async def receive(self) -> str | bytes: ...
+
+    async def wait_closed(self) -> CloseEvent: ...
 
     async def aclose(self, code: int | None = 1000, reason: str = "") -> None: ...
 
@@ -162,3 +167,21 @@ class JSONChannel(trio.abc.Channel[Any]):
     async def aclose(self) -> None:
         """Close the connection with 1000, as `WebSocket.aclose`."""
         await self._messages.aclose()
+
+
+class Events(AsyncIterator[str | bytes | CloseEvent]):
+    """Messages, then the CloseEvent. A class, since an async generator that is left early has to be closed."""
+
+    def __init__(self, messages: Messages) -> None:
+        self._messages = messages
+        self._over = False
+
+    async def __anext__(self) -> str | bytes | CloseEvent:
+        if self._over:
+            raise StopAsyncIteration
+        try:
+            return await self._messages.receive()
+        except ConnectionClosed:
+            event = await self._messages.wait_closed()
+        self._over = True
+        return event
