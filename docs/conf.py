@@ -49,8 +49,11 @@ python_use_unqualified_type_names = True
 nitpick_ignore_regex = [
     ("py:.*", rf"(?!{PACKAGE}\b)[a-z_][a-z0-9_]*(\..+)?"),  # modules of others, and builtins
     ("py:class", r"(Any|Awaitable|Callable|Iterable|Iterator|AsyncIterator|AsyncGenerator|Mapping|Sequence|Self|Path)"),
-    ("py:class", r"(AbstractAsyncContextManager|Address|CookieJar|ExtensionFactory|Handler|HeadersLike|OnClose|Origin)"),
-    ("py:class", r"(ProcessRequest|ProcessResponse|ProxyLike|SelectSubprotocol|Session|Transport)"),
+    (
+        "py:class",
+        r"(AbstractAsyncContextManager|Address|CookieJar|ExtensionFactory|Handler|HeadersLike|OnClose|Origin)",
+    ),
+    ("py:class", r"(Origin|ProcessRequest|ProcessResponse|ProxyLike|SelectSubprotocol|Session|Transport)"),
     (
         "py:class",
         r"(Break|HalfCloseableStream|UUID|Enum|IntEnum|StrEnum|SSLContext|TracebackType|Exception|BaseException)",

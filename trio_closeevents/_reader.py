@@ -1,4 +1,4 @@
-"""What one connection receives: who reads from the transport, what is looked at, and where messages wait.
+"""What one connection receives: who reads from the transport, and when.
 
 Theory. On a socket the task in `receive` reads by itself, which saves a turn of the loop per message; the reader's
 task takes over when nobody asks: it answers pings, sees the peer's Close and fills the inbox up to its limits. It is
@@ -9,11 +9,7 @@ reader's task reads, and whoever receives asks it to (`_hungry`).
 A turn of the loop is cheaper than to sleep and be woken. So a receiver whose peer has answered at once looks a second
 time, after others had their turns, before it waits.
 
-Either way, what was read is looked at when the program asks for a message, or when nobody asks; so an answer to one
-message goes out before what is behind the next ones is looked at. Whole messages that stand one behind the other are
-read together: that has no effect which anybody could see. Looking ahead of what the
-program has asked for (`digest`) stops where enough waits, and at a message that is too large: the program may want it
-piece by piece.
+Either way, what was read goes the way that `_intake.py` tells.
 """
 
 from __future__ import annotations
@@ -26,12 +22,12 @@ import trio
 
 from ._events import CloseCause
 from ._hands_off import hands_off_of_this_run
-from ._inbox import MANY, Inbox
+from ._intake import Intake
 from ._keepalive import Keepalive, Pings
 from ._options import Options
-from ._protocol.assembly import Excess, Piece, size_of
+from ._protocol.assembly import Piece
 from ._protocol.closing import State
-from ._protocol.session import Ping, Pong, Session
+from ._protocol.session import Session
 from ._transport import LOST, Transport, os_error
 from ._turns import turns_of_this_run
 from ._waiters import Flag, Sleeper, Waiters
@@ -42,21 +38,10 @@ __all__ = ["Reader"]
 TURNS_TO_READ: Final = 5  # of the loop, until the reader's task has what had arrived on a stream, TLS in between
 QUICK: Final = 0.0001  # seconds; a peer that has answered sooner is worth looking at again before waiting
 TURNS_TO_ANSWER: Final = 2  # of the loop, for such a peer
-FRAMES_PER_TURN: Final = 100  # that are looked at before others have their turn
 
 
-class Reader:
-    """The receiving half of a connection.
-
-    Args:
-        decided: set together with the CloseEvent.
-        on_change: called when the session's state may have changed.
-        on_bug: called with an exception that nothing should raise.
-
-    Attributes:
-        inbox: messages that nobody has asked for yet.
-        is_free: the messages in the inbox that are ready may be taken by anyone, with nothing else to do.
-    """
+class Reader(Intake):
+    """The receiving half of a connection; see `Intake` for what is said there."""
 
     def __init__(
         self,
@@ -72,33 +57,19 @@ class Reader:
         on_change: Callable[[], None],
         on_bug: Callable[[Exception], None],
     ) -> None:
-        self.inbox = Inbox(options.max_queue, options.max_queue_bytes)
-        self.messages_received = self.bytes_received = 0
-        self._session = session
+        super().__init__(session, writer, pings, options, decided, on_change=on_change, on_bug=on_bug)
         self._transport = transport
-        self._writer = writer
-        self._pings = pings
         self._keepalive = keepalive
-        self._decided = decided
-        self._answers_pings = options.answer_pings
         self._client = client
-        self._on_change = on_change
-        self._on_bug = on_bug
-        self._receiving = False  # a task is in receive()
-        self._streaming = False  # a block receives a message piece by piece
-        self._half_read = False  # a piece of a message was handed out, and not the last one
         self._received = self._seen = 0  # how often a task has left receive(), and had when the reader looked last
         self._waiting = False  # a task in receive() waits for the transport
         self._hungry = False  # or for the reader to bring something
         self._fed = Waiters()
-        self._interrupted = False  # there is more to look at, but others had to have their turn
         self._nap_scope: trio.CancelScope | None = None  # round a wait of the reader's task
         self._sleeper = Sleeper()  # the reader's task, as long as nobody needs it
         self._is_reading = False  # the reader's task waits for the transport
-        self.is_free = True
         self._is_quick = False  # the peer has answered soon
         self._turns = turns_of_this_run()
-        self._input_end: tuple[CloseCause, BaseException | None] | None = None  # comes after what was read
 
     # -- receiving -----------------------------------------------------------------------------------------------
 
@@ -130,39 +101,6 @@ class Reader:
             if self._sleeper:
                 self.wake()
             self.is_free = not self._streaming
-
-    def _next_message(self) -> str | bytes | Piece | None:
-        message = self.inbox.take()
-        if message is None:
-            if not self._session.has_data and self._session.state is State.OPEN and self._input_end is None:
-                self._interrupted = False
-                return None
-            messages, size = self._read_together(min(MANY, self.inbox.room + 1))
-            if len(messages) == 1:
-                return messages[0]
-            if messages:
-                self.inbox.make_ready(messages, size)
-                return self.inbox.take()
-            message = self._pull()
-        if isinstance(message, Piece):
-            self._half_read = not message.last
-        return message
-
-    def _read_together(self, most: int) -> tuple[list[str | bytes], int]:
-        """Return up to *most* messages that come next and can be read the short way, and their bytes.
-
-        They may be more than the inbox has room for, by no more than was read from the transport anyway.
-        """
-        if self._session.state is State.OPEN:
-            try:
-                messages, size = self._session.next_messages(most)
-            except Exception as error:
-                self._on_bug(error)
-            else:
-                self.messages_received += len(messages)
-                self.bytes_received += size
-                return messages, size
-        return [], 0
 
     async def _wait_for_input(self) -> None:
         if self._interrupted:
@@ -255,132 +193,6 @@ class Reader:
         if self._input_end is None:
             self._input_end = (cause, error and os_error(error))
         self._wake_receiver()
-
-    def _pull(self, *, ahead: bool = False) -> str | bytes | Piece | None:
-        """Return the next message out of what was read; see to everything else that comes before it.
-
-        *ahead*: nobody has asked; a message that is too large waits for somebody who does.
-        A flood of frames that are no messages does not hold the loop: after some, this returns `None`, `_interrupted`.
-        """
-        message: str | bytes | Piece | None = None
-        turn = self._session.looked_at + FRAMES_PER_TURN
-        try:
-            while (event := self._session.next_event(turn, ahead=ahead)) is not None:
-                if isinstance(event, Ping):
-                    if self._answers_pings:
-                        self._writer.answer_ping(bytes(event.payload))
-                elif isinstance(event, Pong):
-                    self._pings.answer(bytes(event.payload))
-                else:
-                    message = event
-                    break
-            else:
-                self._interrupted = self._session.looked_at >= turn
-                if not self._interrupted and not self._session.held:
-                    self._apply_input_end()
-        except Exception as error:
-            self._on_bug(error)
-        if message is None:
-            if self._session.state is not State.OPEN:
-                self._on_change()
-        else:
-            self.messages_received += not isinstance(message, Piece) or message.last
-            self.bytes_received += size_of(message)
-        return message
-
-    def _apply_input_end(self) -> None:
-        if self._input_end is None:
-            return
-        cause, error = self._input_end
-        if cause is CloseCause.EOF and self._writer.error is None:
-            self._session.receive_eof()
-        elif cause is not CloseCause.INTERNAL_ERROR:
-            self._session.lose_transport(CloseCause.RESET, error or self._writer.error)
-
-    def digest(self, *, everything: bool = False) -> None:
-        """Look at what was read, and keep the messages: up to the inbox's limits, or one turn's worth of everything."""
-        self._interrupted = False
-        turn = self._session.looked_at + FRAMES_PER_TURN
-        while everything or not self._is_paused():
-            if self._session.looked_at >= turn:
-                self._interrupted = True
-                return
-            messages, _ = self._read_together(MANY if everything else self.inbox.room)
-            for whole in messages:
-                self.inbox.put(whole)
-            if messages:
-                continue
-            if (message := self._pull(ahead=self._writer.error is None)) is None:
-                return
-            self.inbox.put(message)
-
-    def _is_paused(self) -> bool:
-        """Enough waits for the program, and so nothing of the peer is seen; only in OPEN, and while we can write."""
-        is_open = self._session.state is State.OPEN or self._session.draining
-        if not is_open or self._writer.error is not None:
-            return False
-        if self._receiving:
-            return self.inbox.is_full()
-        return self._session.held or self.inbox.is_full(self._session.kept)
-
-    def check_whole(self) -> None:
-        """Raise if what comes next is not a whole message."""
-        if self._streaming:
-            raise trio.BusyResourceError("a message is being received piece by piece")
-        if self._half_read or isinstance(self.inbox.oldest, Piece):
-            if not self._decided.is_set():
-                raise RuntimeError(
-                    "a message is half read: go on with receive_stream(), or leave its block normally to skip the rest"
-                )
-            self._skip_rest()
-
-    def begin_stream(self, limit: int | None) -> None:
-        """Let pieces of the next message come out, up to *limit* bytes, or of one that is half read."""
-        if self._streaming or self._receiving:
-            raise trio.BusyResourceError("another task is already receiving")
-        self._streaming = True
-        self.is_free = False
-        oldest = self.inbox.oldest
-        if self._session.streaming or (oldest is None and not self._half_read):
-            self._session.begin_stream(limit)
-        elif limit is not None and (size := size_of(oldest or "")) > limit:
-            self.inbox.clear()
-            self._session.fail_too_large(Excess("bytes", size, limit))
-        self._on_change()
-
-    def give_up_stream(self) -> None:
-        """Undo `begin_stream`: nothing came out. Pieces that somebody else has looked at stay what they are."""
-        self._streaming = False
-        self.is_free = not self._sleeper
-        if not self._half_read and not isinstance(self.inbox.oldest, Piece):
-            self._session.end_stream()
-
-    def end_stream(self, piece: Piece | None, *, keep: bool) -> None:
-        """End the stream; with *keep* the rest of its message stays to be read, beginning with *piece*."""
-        self._streaming = False
-        if piece is not None:
-            self.inbox.put_back(piece)
-        if not keep and (piece is not None or self._half_read):
-            self._skip_rest()
-        self.wake()
-
-    def _skip_rest(self) -> None:
-        """Drop what is left of the message that is half read: what is here of it, and what is still to come."""
-        for piece in self.inbox.take_pieces():
-            self.messages_received -= piece.last
-            self.bytes_received -= size_of(piece)
-            self._session.messages_dropped += piece.last
-            self._session.bytes_dropped += size_of(piece)
-        if self._session.streaming:
-            self._session.skip_rest()
-        self._half_read = False
-
-    def discard_inbox(self) -> None:
-        """Forget the messages that nobody has asked for, and those that are still to come."""
-        self.inbox.clear()
-        if self._session.draining:
-            self._session.stop_draining()
-            self.wake()
 
     async def hear(self) -> None:
         """See to it that what has arrived by now is known to the keepalive."""
