@@ -2,55 +2,104 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from time import perf_counter
+from typing import Literal, TypeAlias
 
 import trio
 
 from ._connection import WebSocket
-from ._errors import ConnectionClosed
-from ._payload import BytesLike, checked_message
+from ._events import CloseFrame, sendable_frame
+from ._options import check_seconds
+from ._payload import BytesLike, check_choice, checked_message
 from ._protocol.plain import Shared
+from ._status import ReadyState
 from ._turns import turns_of_this_run
 
-__all__ = ["broadcast"]
+__all__ = ["SlowPeers", "broadcast"]
+
+SlowPeers: TypeAlias = Literal["skip"] | CloseFrame
 
 protected = trio.lowlevel.enable_ki_protection
 
 
 @protected
-async def broadcast(connections: Iterable[WebSocket], message: str | BytesLike) -> None:
+async def broadcast(
+    connections: Iterable[WebSocket],
+    message: str | BytesLike,
+    *,
+    text: bool | None = None,
+    slow_after: float | None = None,
+    slow: SlowPeers = "skip",
+) -> tuple[WebSocket, ...]:
     """Send *message* to each of *connections*; it is put into a frame once for all of them.
 
-    Returns when every one of them has it queued and no more than 64 KiB wait for its network, as `send` does; so it is
-    as slow as the slowest peer. Use a scope with a deadline round it if that must not be. Connections that have ended,
-    or are about to, are passed over. If cancelled, each connection either has the message whole or not at all.
+    Returns when every one of them has it queued. A connection has no room for it while more than 64 KiB wait for its
+    network, or while a message in parts is being sent on it: that peer is slow, and the others have the message long
+    before it. Without *slow_after*, it is waited for. Connections that have ended, or are about to, are passed over.
+
+    If cancelled, each connection either has the message whole or not at all, and nothing is done to slow peers.
 
     Args:
         connections: `Server.connections`, for example. A copy is made first.
         message: `str` is sent as text, anything bytes-like as binary.
+        text: `True` sends bytes as text, `False` sends `str` as binary, in UTF-8; `None`: as it is.
+        slow_after: seconds from the call that each peer has to make room, 0 for those only that have it now; `None`:
+            as long as it takes.
+        slow: what becomes of a peer that has none then. `"skip"`: this message is not for it. A `CloseFrame`: its
+            connection is closed with that, as `CloseFrame(1008, "too slow")` or 1013, with the cause `closed`. That
+            goes on without being awaited, for `close_timeout` at most; a peer that reads nothing until then sees 1006.
+
+    Returns:
+        The connections that the message was not sent to, since they were slow; none without *slow_after*.
 
     Raises:
-        TypeError: *message* is neither `str` nor bytes-like. Nothing was sent.
-        ValueError: text that UTF-8 cannot carry. Nothing was sent.
+        TypeError: *message* is neither `str` nor bytes-like, or another argument has the wrong type. Nothing was sent.
+        ValueError: text that UTF-8 cannot carry, bytes as text that are not UTF-8, a *slow_after* below 0, or a *slow*
+            that may not travel or that nobody could come to, without *slow_after*. Nothing was sent.
     """
-    shared = Shared(checked_message(message))
+    if text is not None:
+        check_choice("text", text)
+    shared = Shared(checked_message(message, text))
+    check_slow(slow_after, slow)
+    deadline = math.inf if slow_after is None else trio.current_time() + slow_after
     turns = turns_of_this_run()
     await turns.checkpoint()
-    slow: list[WebSocket] = []
+    waiting: list[WebSocket] = []
     for websocket in list(connections):
         if perf_counter() >= turns.until:
             await turns.checkpoint()
         if not websocket.offer(shared):
-            slow.append(websocket)
-    if slow:
-        async with trio.open_nursery() as nursery:
-            for websocket in slow:
-                nursery.start_soon(send_if_open, websocket, shared.message)
+            waiting.append(websocket)
+    if not waiting:
+        return ()
+    late: dict[WebSocket, None] = dict.fromkeys(waiting)
+    if slow_after != 0:
+        with trio.move_on_at(deadline):
+            async with trio.open_nursery() as nursery:
+                for websocket in waiting:
+                    nursery.start_soon(offer_later, websocket, shared, late)
+    skipped = tuple(websocket for websocket in late if websocket.state is ReadyState.OPEN)
+    if isinstance(slow, CloseFrame):
+        for websocket in skipped:
+            websocket.begin_close(slow)
+    return skipped
 
 
-async def send_if_open(websocket: WebSocket, message: str | bytes) -> None:
-    try:
-        await websocket.send(message)
-    except ConnectionClosed:
-        pass  # it has ended meanwhile
+@protected
+async def offer_later(websocket: WebSocket, shared: Shared, late: dict[WebSocket, None]) -> None:
+    """Send the message as soon as there is room, and take *websocket* out of those that are late."""
+    await websocket.offer_later(shared)
+    late.pop(websocket, None)
+
+
+def check_slow(slow_after: object, slow: object) -> None:
+    if slow_after is not None:
+        check_seconds("slow_after", slow_after, finite=False)
+    if isinstance(slow, CloseFrame):
+        sendable_frame(slow.code, slow.reason)
+        if slow_after is None:
+            raise ValueError(f"slow={slow!r} needs slow_after: without it every peer is waited for")
+    elif slow != "skip":
+        raise TypeError(f"slow must be 'skip' or a CloseFrame, not {slow!r}")

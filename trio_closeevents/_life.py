@@ -178,6 +178,10 @@ class Life:
         self._writer.put(shared.message, self._session.send_shared(shared))
         return True
 
+    async def offer_later(self, shared: Shared) -> None:
+        """Queue it as soon as there is room, unless we have ended then. If cancelled, it is not queued."""
+        await self._writer.queue(shared)
+
     def _check_sendable(self) -> None:
         if self._session.state is not State.OPEN:
             raise self._closed_error(sending=True) from self._session.error
@@ -246,8 +250,8 @@ class Life:
         if isinstance(left_by, GeneratorExit):
             self._driver.abort()
 
-    def close_by_server(self, frame: CloseFrame) -> None:
-        """Begin the ending that `Server.aclose` asks for."""
+    def begin_close(self, frame: CloseFrame) -> None:
+        """Do what `aclose` does, without waiting."""
         self._driver.close(frame, CloseCause.CLOSED, self._options.close_timeout, keep_arrived=True)
 
     async def see_it_through(self) -> None:

@@ -132,7 +132,7 @@ class Server:
         if serving.websocket is None:
             serving.block.refuse()
             return
-        serving.websocket.close_by_server(frame)
+        serving.websocket.begin_close(frame)
         if serving not in self._in_aclose:
             serving.scope.deadline = min(serving.scope.deadline, until)
 

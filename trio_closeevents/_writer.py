@@ -16,7 +16,7 @@ import trio
 from ._outbox import SMALL, Outbox
 from ._protocol.assembly import size_of
 from ._protocol.closing import State
-from ._protocol.plain import Frame
+from ._protocol.plain import Frame, Shared
 from ._protocol.session import Session
 from ._transport import LOST, Transport, os_error
 from ._turns import turns_of_this_run
@@ -151,6 +151,12 @@ class Writer:
         has_room = self.put(message)
         self._admit_senders()
         return has_room or await self.wait_for_room()
+
+    async def queue(self, shared: Shared) -> None:
+        """Queue a message that others send too, without waiting for room behind it. If cancelled, it is not queued."""
+        if await self._wait_for_turn():
+            self.put(shared.message, self._session.send_shared(shared))
+            self._admit_senders()
 
     @contextmanager
     def cut_off_at_the_end(self) -> Generator[None]:
