@@ -43,6 +43,7 @@ OF_A_SERVER: Final[dict[str, Any]] = {
     "process_response": None,
     "on_close": None,
 }
+LIMITS_OF_A_SERVER: Final = dict.fromkeys(("max_connections", "max_connections_per_address", "max_handshakes"))
 OWN: Final[dict[Callable[..., Any], dict[str, Any]]] = {
     connect: {
         "stream": None,
@@ -60,8 +61,8 @@ OWN: Final[dict[Callable[..., Any], dict[str, Any]]] = {
         "max_redirects": 10,
     },
     accept: {"ssl_context": None, **OF_A_SERVER},
-    open_server: {"listen": (), "ssl_context": None, **OF_A_SERVER},
-    serve: {"listen": (), "ssl_context": None, "task_status": ..., **OF_A_SERVER},
+    open_server: {"listen": (), "ssl_context": None, **LIMITS_OF_A_SERVER, **OF_A_SERVER},
+    serve: {"listen": (), "ssl_context": None, **LIMITS_OF_A_SERVER, "task_status": ..., **OF_A_SERVER},
 }
 
 

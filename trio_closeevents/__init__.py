@@ -24,7 +24,8 @@ from ._options import Options, OptionsDict
 from ._policy import ClosePolicy
 from ._protocol.masking import speedups_enabled
 from ._reconnect import ReconnectEvent, ReconnectPolicy, stay_connected
-from ._server import Server, open_server, serve
+from ._serve import open_server, serve
+from ._server import Server
 from ._status import ReadyState, Stats
 from ._stream import MessageStream
 from ._version import __version__ as __version__

@@ -206,8 +206,19 @@ class Accepting(WebSocketBlock):
         self._handshake = ServerHandshake(Extensions(server.options.deflate, server.options.extensions))
         self._scope = trio.CancelScope()
         self._refused = False
+        self._turned_away: Response | None = None
+        self._dropped = False
         self._answered = False
         self._request: Request | None = None
+
+    def turn_away(self, answer: Response) -> None:
+        """Answer any request for an upgrade with *answer*; not after the request was read."""
+        self._turned_away = answer
+
+    def drop(self) -> None:
+        """Say at once what `turn_away` was told, although nobody may have asked yet, and hang up."""
+        self._dropped = True
+        self._scope.cancel()
 
     def refuse(self) -> None:
         """Answer 503, since the server is closing."""
@@ -227,8 +238,12 @@ class Accepting(WebSocketBlock):
                 except RequestRefused as refusal:
                     await self._respond(transport, refusal.response)
                     raise self._failed(str(refusal), CloseCause.MALFORMED, refusal.response) from refusal
-            if websocket is None and self._refused and transport is not None and not self._answered:
-                await self._respond(transport, Response(503, (), "the server is closing\n"))
+            if websocket is None and transport is not None and not self._answered:
+                if self._refused:
+                    await self._respond(transport, Response(503, (), "the server is closing\n"))
+                elif self._dropped and self._turned_away is not None:
+                    with suppress(*LOST):
+                        transport.try_send(self._handshake.respond(self._turned_away))
         finally:
             if websocket is None:
                 await opening.abandon()
@@ -237,6 +252,8 @@ class Accepting(WebSocketBlock):
             return websocket
         if self._refused:
             raise self._failed("the server is closing", CloseCause.REJECTED)
+        if self._dropped:
+            raise self._failed("too many connections are being refused", CloseCause.REJECTED)
         raise self._failed("open_timeout passed", CloseCause.TIMEOUT)
 
     async def _secure(self, opening: Opening) -> Transport:
@@ -288,8 +305,12 @@ class Accepting(WebSocketBlock):
 
     async def _decide(self, request: Request) -> Decision:
         """Decide what is answered to a well-formed request."""
-        answer = await self._ask_program(request)
-        decision = Decision(answer, f"process_request answered {answer.status}") if answer else self._upgrade(request)
+        if self._turned_away is not None and "upgrade" in request.headers:
+            decision = Decision(self._turned_away, self._turned_away.body.decode().rstrip())
+        elif answer := await self._ask_program(request):
+            decision = Decision(answer, f"process_request answered {answer.status}")
+        else:
+            decision = self._upgrade(request)
         if self._server.process_response is None:
             return decision
         changed = unprotected(self._server.process_response, request, decision.answer)

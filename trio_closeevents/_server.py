@@ -1,6 +1,6 @@
-"""The server: `serve`, `open_server`, `Server`.
+"""`Server`: it accepts connections, and runs a handler for each.
 
-Theory. One nursery, opened by hand like that of a connection's block, holds the accept loops and one task per
+Theory. One nursery, that of the block which owns the server, holds the accept loops and one task per
 connection. Every handler runs in a scope of its own, whose deadline is the end of its grace: `Server.aclose` only moves
 deadlines, so that of two calls the shorter grace counts, and nothing has to keep time.
 """
@@ -12,22 +12,22 @@ import logging
 import math
 import ssl as stdlib_ssl
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Set
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable, Set
 from contextvars import ContextVar
-from types import TracebackType
-from typing import Any, Final, TypeAlias, Unpack
+from typing import Any, Final, TypeAlias
 
 import trio
 
-from ._accept import Accepting, ServerOptions, ServerOptionsDict, server_options, takes_server_options
+from ._accept import Accepting, ServerOptions
 from ._connection import WebSocket
-from ._errors import ConnectionClosed, HandshakeError, raise_unchanged, unwrapped
+from ._errors import ConnectionClosed, HandshakeError
 from ._events import CloseFrame, sendable_frame
-from ._listen import Listen, Listening, open_listeners
+from ._limits import Limits, Seat, Seats
+from ._listen import Listening
 from ._policy import leaves
+from ._transport import socket_names
 
-__all__ = ["Handler", "Server", "open_server", "serve"]
+__all__ = ["Handler", "Server", "checked_grace", "is_cancellation"]
 
 Handler: TypeAlias = Callable[[WebSocket], Awaitable[object]]
 
@@ -40,10 +40,13 @@ protected = trio.lowlevel.enable_ki_protection
 
 
 class Serving:
-    """One connection of a server: its handshake, its handler, and the scope that both run in."""
+    """One connection of a server: its handshake, its handler, the scope that both run in, and what it counts for."""
 
-    def __init__(self, block: Accepting) -> None:
+    __slots__ = ("block", "scope", "seat", "websocket")
+
+    def __init__(self, block: Accepting, seat: Seat) -> None:
         self.block = block
+        self.seat = seat
         self.scope = trio.CancelScope()
         self.websocket: WebSocket | None = None
 
@@ -54,10 +57,11 @@ current_serving: ContextVar[Serving | None] = ContextVar("current_serving", defa
 class Server:
     """A running server; `serve` and `open_server` make it."""
 
-    def __init__(self, handler: Handler, listening: list[Listening], options: ServerOptions) -> None:
+    def __init__(self, handler: Handler, listening: list[Listening], options: ServerOptions, limits: Limits) -> None:
         self._handler = handler
         self._listening = listening
         self._options = options
+        self._seats = Seats(limits)
         self._accepting = trio.CancelScope()
         self._serving: set[Serving] = set()
         self._websockets: dict[WebSocket, Serving] = {}
@@ -86,6 +90,16 @@ class Server:
     def connections(self) -> Set[WebSocket]:
         """A live view of the open connections, those that are closing included."""
         return self._websockets.keys()
+
+    @property
+    def handshakes(self) -> int:
+        """How many opening handshakes are in progress, those that are being refused because of a limit not included."""
+        return self._seats.handshakes
+
+    @property
+    def refused(self) -> int:
+        """How many connections one of the server's limits has refused so far."""
+        return self._seats.refused
 
     @protected
     async def aclose(self, code: int | None = 1001, reason: str = "", grace: float | None = None) -> None:
@@ -146,7 +160,8 @@ class Server:
     def __repr__(self) -> str:
         state = "closing" if self._closing is not None else "open"
         places = ", ".join(str(each.port or each.address) for each in self._listening)
-        return f"<Server at {places}, {len(self._websockets)} connections, {state}>"
+        refused = f", {self.refused} refused" if self.refused else ""
+        return f"<Server at {places}, {len(self._websockets)} connections{refused}, {state}>"
 
     @protected
     async def run(self, nursery: trio.Nursery) -> None:
@@ -176,15 +191,20 @@ class Server:
 
     @protected
     async def _serve_stream(self, stream: trio.SocketStream, ssl_context: stdlib_ssl.SSLContext | None) -> None:
-        serving = Serving(Accepting(stream, self._options, ssl_context))
-        del stream  # this lives as long as the connection
+        serving = Serving(Accepting(stream, self._options, ssl_context), self._seats.take())
         current_serving.set(serving)
         self._serving.add(serving)
         if self._closing is not None:
             serving.block.refuse()
+        elif serving.seat.excess is not None:
+            self._turn_away(serving)
+        else:
+            self._identify(serving, socket_names(stream.socket)[1])
+        del stream  # this lives as long as the connection
         try:
             with serving.scope:
                 async with serving.block as websocket:
+                    self._seats.open(serving.seat)
                     serving.websocket = websocket
                     self._websockets[websocket] = serving
                     if self._closing is not None:
@@ -206,9 +226,21 @@ class Server:
             if left_by is not None and not isinstance(left_by, Exception) and not is_cancellation(left_by):
                 self.interruptions.append(left_by)  # a Cancelled in trio's own closing of the stream would replace it
             self._serving.discard(serving)
+            self._seats.leave(serving.seat)
             if serving.websocket is not None:
                 del self._websockets[serving.websocket]
             self._fewer.unpark_all()
+
+    def _identify(self, serving: Serving, address: Any) -> None:
+        """Count a connection for its client's *address*, as soon as that is known."""
+        if not self._seats.identify(serving.seat, address):
+            self._turn_away(serving)
+
+    def _turn_away(self, serving: Serving) -> None:
+        seats, seat = self._seats, serving.seat
+        serving.block.turn_away(seats.refuse(seat, serving.block.drop))
+        if (number := seats.due_warning(trio.current_time())) and seat.excess is not None:
+            logger.warning("%r refuses connections, %s since it last said so: %s", self, number, seat.excess.why)
 
     def _note_failure(self, serving: Serving, error: Exception) -> None:
         if serving.websocket is None and isinstance(error, HandshakeError):
@@ -223,65 +255,6 @@ async def call_handler(handler: Handler, websocket: WebSocket) -> None:
     await handler(websocket)
 
 
-class ServerBlock(AbstractAsyncContextManager[Server]):
-    """Opens listeners and a server on them, lends it to a block, and leaves nothing behind. For one use."""
-
-    def __init__(self, handler: Handler, places: list[Listen], options: ServerOptions) -> None:
-        self._handler = handler
-        self._places = places
-        self._options = options
-        self._entered = False
-
-    @protected
-    async def __aenter__(self) -> Server:
-        if self._entered:
-            raise RuntimeError("this server was opened already: every `async with` needs one of its own")
-        self._entered = True
-        self._server = Server(self._handler, await open_listeners(self._places), self._options)
-        self._manager = trio.open_nursery()
-        self._nursery = await self._manager.__aenter__()
-        self._nursery.start_soon(self._server.run, self._nursery, name="trio_closeevents server")
-        return self._server
-
-    @protected
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool:
-        left_by = error
-        if error is None:
-            try:
-                await self._server.aclose(grace=0)
-            except (trio.Cancelled, KeyboardInterrupt) as interruption:
-                left_by = interruption
-        ended_by, absorbed = await self._leave_nursery(left_by)
-        if ended_by is not None and not is_cancellation(ended_by):
-            raise_unchanged(ended_by)  # a handler was interrupted, or a listener broke
-        if left_by is not error and left_by is not None and not absorbed:
-            raise_unchanged(left_by)
-        if error is None:
-            await trio.lowlevel.checkpoint_if_cancelled()
-        return absorbed
-
-    async def _leave_nursery(self, left_by: BaseException | None) -> tuple[BaseException | None, bool]:
-        """Cancel all that is left and wait for it; return what came out, and whether *left_by* was our own doing.
-
-        Only a cancellation passes through the nursery, which may be the one that it came from; whatever else left the
-        block goes on unwrapped.
-        """
-        self._nursery.cancel_scope.cancel()
-        through = left_by if left_by is not None and is_cancellation(left_by) else None
-        ended_by: BaseException | None = None
-        absorbed = False
-        try:
-            absorbed = bool(await self._manager.__aexit__(None if through is None else type(through), through, None))
-        except BaseExceptionGroup as group:
-            ended_by = unwrapped(group)
-        if interruptions := self._server.interruptions:
-            several = BaseExceptionGroup("several handlers were interrupted", interruptions)
-            ended_by = interruptions[0] if len(interruptions) == 1 else several
-        return ended_by, through is not None and absorbed
-
-
 def is_cancellation(error: BaseException) -> bool:
     return all(isinstance(leaf, trio.Cancelled) for leaf in leaves(error))
 
@@ -292,83 +265,3 @@ def checked_grace(grace: object) -> float:
     if math.isnan(grace) or grace < 0:
         raise ValueError(f"grace must not be negative, not {grace}; None is close_timeout, math.inf is for ever")
     return grace
-
-
-@takes_server_options
-def open_server(
-    handler: Handler,
-    host: str | None = None,
-    port: int | None = None,
-    *,
-    listen: Iterable[Listen] = (),
-    ssl_context: stdlib_ssl.SSLContext | None = None,
-    **options: Unpack[ServerOptionsDict],
-) -> AbstractAsyncContextManager[Server]:
-    """Run a server beside a block: `async with open_server(handler, "127.0.0.1", 0) as server: ...`.
-
-    Leaving the block normally is `server.aclose(1001, grace=0)`. Leaving it by an exception or a cancellation cancels
-    the server: all peers see 1001, and everything is gone within `cancel_timeout`. What left the block goes on
-    unchanged.
-
-    Args:
-        handler: called with every `WebSocket`, in a task of its own; the connection ends with it, as a block does.
-            What it raises is logged, and closes its own connection with 1011.
-        host: the address to listen on; `None` is every one of this machine.
-        port: 0-65535; with 0 the system chooses, and `Server.port` tells. Not needed with *listen*.
-        listen: further places to listen on: Unix sockets, sockets that were given, other ports, each with or without
-            TLS.
-        ssl_context: serve `wss:` on *port*.
-        **options: see `accept` for those of a server, from *origins* to *on_close*, and `Options` for the rest.
-
-    Raises:
-        TypeError, ValueError: at the call, for an argument that cannot work.
-        OSError: at the start of the block, if the address cannot be listened on.
-    """
-    if not callable(handler):
-        raise TypeError(f"handler must be an async function, not {type(handler).__name__}: {handler!r}")
-    return ServerBlock(handler, places_to_listen(host, port, ssl_context, listen), server_options(options))
-
-
-def places_to_listen(
-    host: str | None, port: int | None, ssl_context: stdlib_ssl.SSLContext | None, others: Iterable[Listen]
-) -> list[Listen]:
-    places = list(others)
-    for place in places:
-        if not isinstance(place, Listen):
-            raise TypeError(f"listen must be a list of Listen(...), and {place!r} is none")
-    if port is not None:
-        places.insert(0, Listen((host, port), ssl_context=ssl_context))
-    elif host is not None or ssl_context is not None:
-        raise TypeError("host and ssl_context go with a port: give one, or say it all in listen=[Listen(...)]")
-    if not places:
-        raise TypeError("where to listen? give host and port, or listen=[Listen(...)]")
-    return places
-
-
-@takes_server_options
-async def serve(
-    handler: Handler,
-    host: str | None = None,
-    port: int | None = None,
-    *,
-    listen: Iterable[Listen] = (),
-    ssl_context: stdlib_ssl.SSLContext | None = None,
-    task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED,
-    **options: Unpack[ServerOptionsDict],
-) -> None:
-    """Run a server until it is cancelled, or closed: `server = await nursery.start(serve, handler, host, port)`.
-
-    Returns when `server.aclose` was called and the last handler is done. If cancelled, all peers see 1001, and
-    everything is gone within `cancel_timeout`. Arguments and errors are those of `open_server`.
-    """
-    block = open_server(
-        handler,
-        host,
-        port,
-        listen=listen,
-        ssl_context=ssl_context,
-        **options,
-    )
-    async with block as server:
-        task_status.started(server)
-        await server.wait_closed()

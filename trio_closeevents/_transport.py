@@ -20,7 +20,17 @@ import trio
 
 from ._outbox import Outbox
 
-__all__ = ["LOST", "SocketTransport", "StreamTransport", "Transport", "as_tls", "is_open", "open_transport", "os_error"]
+__all__ = [
+    "LOST",
+    "SocketTransport",
+    "StreamTransport",
+    "Transport",
+    "as_tls",
+    "is_open",
+    "open_transport",
+    "os_error",
+    "socket_names",
+]
 
 CHUNK: Final = 64 * 1024  # bytes to read at once
 MUCH: Final = 256 * 1024  # where that was not enough
