@@ -22,6 +22,7 @@ PROMISED: Final = {
     "ReconnectEvent",
     "accept",
     "broadcast",
+    "close_on_signals",
     "speedups_enabled",
     "serve",
     "open_server",

@@ -26,6 +26,7 @@ from ._protocol.masking import speedups_enabled
 from ._reconnect import ReconnectEvent, ReconnectPolicy, stay_connected
 from ._serve import open_server, serve
 from ._server import Server
+from ._signals import close_on_signals
 from ._status import ReadyState, Stats
 from ._stream import MessageStream
 from ._version import __version__ as __version__
@@ -63,6 +64,7 @@ __all__ = [
     "accept",
     "basic_auth",
     "broadcast",
+    "close_on_signals",
     "connect",
     "describe",
     "inherited_sockets",
