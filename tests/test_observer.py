@@ -249,6 +249,10 @@ async def test_unopened_error_tells_what_was_asked_for() -> None:
     assert ours.request.target == theirs.request.target == "/some?where"
     assert theirs.request.remote_address[0] == "127.0.0.1"
     assert (theirs.url, nothing.url, nothing.request) == (None, None, None)
+    with pytest.raises(HandshakeError) as refused:
+        async with connect("ws://127.0.0.1:1/", proxy=None):
+            raise AssertionError("it opened")
+    assert (refused.value.url, refused.value.request) == ("ws://127.0.0.1:1/", None)
     copy = pickle.loads(pickle.dumps(ours))
     assert (copy.url, copy.request, str(copy)) == (ours.url, ours.request, str(ours))
 

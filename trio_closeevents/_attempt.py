@@ -52,7 +52,11 @@ class Settings:
 
 
 class Attempt:
-    """One request to one server: where it goes, and on what way."""
+    """One request to one server: where it goes, and on what way.
+
+    Attributes:
+        is_sent: something of the request may have gone out.
+    """
 
     def __init__(self, target: URL, settings: Settings, before: Attempt | None = None) -> None:
         self.target = target
@@ -73,6 +77,7 @@ class Attempt:
             Headers((name, value) for name, value in fields if name.lower() != "host"),
             Extensions(settings.options.deflate, settings.options.extensions),
         )
+        self.is_sent = False
 
     @property
     def server_hostname(self) -> str:

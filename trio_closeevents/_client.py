@@ -231,6 +231,7 @@ class Connecting(WebSocketBlock):
     async def _shake_hands(self, transport: Transport) -> WebSocket | None:
         handshake = self._attempt.handshake
         await trio.lowlevel.checkpoint()
+        self._attempt.is_sent = True
         try:
             await transport.write_all(handshake.request_bytes)
             while True:
@@ -296,7 +297,8 @@ class Connecting(WebSocketBlock):
 
     def _error(self, kind: type[Error], text: str, cause: CloseCause, response: Response | None) -> Error:
         attempt = self._attempt
-        return kind(text, unopened(cause), response, request=attempt.handshake.request, url=str(attempt.target))
+        request = attempt.handshake.request if attempt.is_sent else None
+        return kind(text, unopened(cause), response, request=request, url=str(attempt.target))
 
 
 def plain_cause(error: OSError) -> BaseException:

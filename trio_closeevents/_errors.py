@@ -86,7 +86,7 @@ class HandshakeError(Exception):
     Attributes:
         close_event: 1006, or 1015 if the TLS handshake failed; its `cause` tells why.
         response: the answer of the server in place of the upgrade, if it gave one.
-        request: the client's half of the opening handshake; `None` at a server that has not read it whole.
+        request: the client's half of the opening handshake; `None` if it was not sent, or not read whole.
         url: where a client wanted to go, or where redirects have led it; `None` at a server.
     """
 

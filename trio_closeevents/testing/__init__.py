@@ -1,8 +1,9 @@
 """Tools to test programs that speak WebSocket: connections without a network, peers and streams that misbehave."""
 
+from trio_closeevents.diagram import Arrow, Note, draw
+
 from ._asserts import assert_ended, assert_peer_saw
 from ._cancel import cancel_at_every_checkpoint
-from ._diagram import Arrow, Note, draw
 from ._faulty import Fault, FaultyStream
 from ._frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Frame, frame, take_frame
 from ._judge import CancelledRun, tally

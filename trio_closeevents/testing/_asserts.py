@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from trio_closeevents import CloseEvent, CloseFrame, WebSocket
+from trio_closeevents.diagram import draw
 
-from ._diagram import draw
 from ._frames import Frame
 from ._pair import diagram_of
 from ._peer import ScriptedPeer

@@ -10,8 +10,8 @@ from typing import Final, Literal, TypeAlias, cast
 import trio
 
 from trio_closeevents import CloseEvent, CloseFrame, ReadyState, WebSocket
+from trio_closeevents.diagram import draw
 
-from ._diagram import draw
 from ._frames import BINARY, CLOSE, CONTINUATION, TEXT, Frame
 from ._peer import ScriptedPeer
 

@@ -12,8 +12,8 @@ import trio
 import trio.testing
 
 from trio_closeevents import ConnectionClosed, HandshakeError, Options, OptionsDict, WebSocket, accept, connect
+from trio_closeevents.diagram import Arrow, draw
 
-from ._diagram import Arrow, draw
 from ._peer import NotOpened, ScriptedPeer
 from ._traffic import Traffic, Witness
 

@@ -10,7 +10,8 @@ from typing import Final, Literal, cast
 
 import trio
 
-from ._diagram import Arrow
+from trio_closeevents.diagram import Arrow
+
 from ._faulty import reset
 from ._frames import CLOSE, PING, PONG, Frame, frame, in_words, take_frame
 

@@ -6,7 +6,8 @@ from typing import Final
 
 import trio
 
-from ._diagram import Arrow
+from trio_closeevents.diagram import Arrow
+
 from ._frames import take_frame
 
 __all__ = ["Traffic", "Witness"]
