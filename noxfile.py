@@ -122,7 +122,8 @@ def lowest_versions(session: nox.Session) -> list[str]:
     """Return the lowest versions that pyproject.toml allows, of all that a user installs."""
     metadata = PROJECT["project"]
     pins: list[str] = []
-    for requirement in [*metadata["dependencies"], *metadata["optional-dependencies"]["cli"]]:
+    extras = metadata["optional-dependencies"]
+    for requirement in [*metadata["dependencies"], *extras["cli"], *extras["otel"]]:
         bound = re.fullmatch(r"([A-Za-z0-9._-]+)>=([0-9.]+)", requirement)
         if bound is None:
             session.error(f"{requirement!r} has no lowest version of the form name>=1.2.3")
@@ -227,7 +228,7 @@ def autobahn_environment(session: nox.Session, python: str) -> Path:
 @nox.session
 def docs(session: nox.Session) -> None:
     """The documentation, in docs/_build/html."""
-    session.install("-e", ".", *group("docs"))
+    session.install("-e", ".[otel]", *group("docs"))
     session.run("sphinx-build", "-W", "--keep-going", "-n", "-q", "-E", "-a", "-b", "html", "docs", "docs/_build/html")
     session.log("The pages begin at docs/_build/html/index.html")
 

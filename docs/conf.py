@@ -31,7 +31,7 @@ project_copyright = f"2026, {author}"
 release = version = __version__
 
 extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-exclude_patterns = ["_build", "_generated", "plots"]
+exclude_patterns = ["_build", "_generated", "diagrams", "plots"]
 default_role = "code"  # docstrings put names between single backticks
 
 html_theme = "furo"

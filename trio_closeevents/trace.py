@@ -178,7 +178,7 @@ class Trace(Observer):
         if recording is not None:
             first = {"local": "we closed first", "remote": f"{recording.peer} closed first"}
             told = first.get(str(event.initiated_by), "nobody sent a Close")
-            why = f": {REASONS[event.cause]}" if event.cause in REASONS else ""
+            why = f": {REASONS[event.cause]}" if event.cause is not None and event.cause in REASONS else ""
             recording.end = [Remark(told + why, recording.now), Remark(str(event))]
 
     def _control(self, kind: str, payload: bytes) -> str:
