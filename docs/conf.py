@@ -66,7 +66,8 @@ def find_public_name(app: Sphinx, env: BuildEnvironment, node: pending_xref, con
     """Resolve `_events.CloseEvent`, or a bare `CloseEvent`, to the name that users import."""
     name = node.get("reftarget", "").rpartition(".")[2]
     known = env.domains.python_domain.objects
-    entry = known.get(f"{PACKAGE}.{name}") or known.get(f"{PACKAGE}.testing.{name}")
+    modules = ("", ".testing", ".diagram", ".trace", ".otel")
+    entry = next((known[full] for module in modules if (full := f"{PACKAGE}{module}.{name}") in known), None)
     if node.get("refdomain") != "py" or entry is None:
         return None
     return make_refnode(app.builder, node["refdoc"], entry.docname, entry.node_id, contnode, name)

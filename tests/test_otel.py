@@ -409,6 +409,28 @@ async def test_metrics_count_messages_bytes_and_connections(telemetry: Telemetry
     assert total == pytest.approx(30)
 
 
+async def test_metrics_have_messages_once_a_second(telemetry: Telemetry, autojump_clock: MockClock) -> None:
+    """With the first of the next second, or with the next Ping; the end brings the rest."""
+    observer = telemetry.observer()
+
+    def sent() -> int:
+        return int(telemetry.metrics().get("websocket.messages", {}).get(("client", "transmit"), 0))
+
+    async with open_scripted_pair(ScriptedPeer.be_polite, observer=observer, ping_interval=None) as (websocket, _):
+        for _ in range(3):
+            await websocket.send("x")
+        assert sent() == 0
+        await trio.sleep(1)
+        await websocket.send("x")
+        assert sent() == 4
+        await websocket.send("x")
+        assert sent() == 4
+        await websocket.ping()
+        assert sent() == 5
+        await websocket.send("x")
+    assert sent() == 6
+
+
 async def test_metrics_have_each_round_trip_once(telemetry: Telemetry, autojump_clock: MockClock) -> None:
     """Of Pongs that answer a Ping of ours; one that answers none, or an older Ping whose turn is over, has none."""
     observer = telemetry.observer()

@@ -62,6 +62,12 @@ PROMISED: Final = {
     "HandshakeTimeout",
 }
 
+MODULES: Final = {  # and what is promised of them
+    "diagram": {"Arrow", "Diagram", "Note", "Remark", "Row", "draw", "draw_svg", "visible"},
+    "otel": {"OpenTelemetry"},
+    "trace": {"Trace"},
+}
+
 PACKAGE: Final = Path(trio_closeevents.__file__).parent
 
 # What the library does with the modules that the interpreter has not loaded for trio, wsproto and h11 already.
@@ -99,6 +105,16 @@ def test_public_names_are_the_promised_ones() -> None:
     assert trio_closeevents.__all__ == sorted(PROMISED)
     modules = {name for name, value in vars(trio_closeevents).items() if inspect.ismodule(value)}
     assert {name for name in vars(trio_closeevents) if not name.startswith("_")} - modules == PROMISED
+
+
+@pytest.mark.parametrize(("name", "promised"), MODULES.items())
+def test_public_modules_have_the_promised_names(name: str, promised: set[str]) -> None:
+    """Those that are imported by their own name, with what they need of others."""
+    module = importlib.import_module(f"trio_closeevents.{name}")
+    assert set(module.__all__) == promised
+    assert module.__all__ == sorted(promised)
+    for each in promised - {"Row"}:
+        assert inspect.getdoc(getattr(module, each)), each
 
 
 def test_star_import_brings_the_promised_names() -> None:

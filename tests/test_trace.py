@@ -118,7 +118,7 @@ async def test_trace_of_both_sides_stands_on_each() -> None:
 async def test_trace_says_who_closed_first_and_why(end: str, expected: str, autojump_clock: MockClock) -> None:
     """In words, and then the CloseEvent as its `str` has it."""
     trace = Trace()
-    events: list[CloseEvent | None] = []
+    connections: list[WebSocket] = []
 
     async def talk(peer: ScriptedPeer) -> None:
         if end == "remote":
@@ -132,6 +132,7 @@ async def test_trace_says_who_closed_first_and_why(end: str, expected: str, auto
     with trio.CancelScope() as scope:
         try:
             async with open_scripted_pair(talk, observer=trace) as (websocket, _):
+                connections.append(websocket)
                 if end == "error":
                     raise ValueError("mine")
                 if end == "cancel":
@@ -143,9 +144,8 @@ async def test_trace_says_who_closed_first_and_why(end: str, expected: str, auto
                     await websocket.wait_closed()
         except ValueError:
             assert end == "error"
-        finally:
-            events.append(websocket.close_event)
-    assert told(trace)[-2:] == [expected, str(events[0])]
+    [connection] = connections
+    assert told(trace)[-2:] == [expected, str(connection.close_event)]
     if end == "remote":
         assert "← Close without a code" in told(trace)
 

@@ -5,6 +5,9 @@ opened has a span without length. Attributes are those of OpenTelemetry's semant
 `websocket.*` where not. What may take many values (ids, paths, reasons, addresses) stands in spans alone. Attributes of
 metrics take few: the role, the direction, the cause, and the close code, where codes that nobody registered count as
 one for each thousand.
+
+An instrument of the SDK takes longer for one number than a connection for a message. So messages are added up here, and
+handed over at most once a second: with a message, a Ping, a Pong, an opening or an end.
 """
 
 from __future__ import annotations
@@ -49,6 +52,8 @@ KINDS: Final = {True: trace.SpanKind.CLIENT, False: trace.SpanKind.SERVER}  # by
 ROLES: Final = {True: "client", False: "server"}
 DIRECTIONS: Final = {True: "transmit", False: "receive"}  # by whether this side has sent it
 
+HAND_OVER_AFTER: Final = 1.0  # seconds
+
 # Seconds. A connection lives for milliseconds or for days, a round trip takes what the network takes.
 LIFETIMES: Final = (0.1, 1, 10, 60, 600, 3600, 6 * 3600, 24 * 3600, 7 * 24 * 3600)
 LATENCIES: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -66,6 +71,15 @@ FAILURES: Final = frozenset(
         CloseCode.BAD_GATEWAY,
     }
 )
+
+
+@dataclass(slots=True)
+class Way:
+    """What travelled in one direction, and was not handed over yet."""
+
+    attributes: Attributes
+    messages: int = 0
+    size: int = 0
 
 
 @dataclass(slots=True)
@@ -115,10 +129,11 @@ class OpenTelemetry(Observer):
         self._connections: WeakKeyDictionary[WebSocket, Connection] = WeakKeyDictionary()
         self._roles = {is_client: {"websocket.role": ROLES[is_client]} for is_client in (True, False)}
         self._ways = {
-            (is_client, sent): {**self._roles[is_client], "network.io.direction": DIRECTIONS[sent]}
+            (is_client, sent): Way({**self._roles[is_client], "network.io.direction": DIRECTIONS[sent]})
             for is_client in (True, False)
             for sent in (True, False)
         }
+        self._hand_over_at = 0.0
         meter = metrics.get_meter(NAME, __version__, meter_provider)
         self._active = meter.create_up_down_counter(
             "websocket.active_connections", "{connection}", "Connections that are open"
@@ -158,6 +173,7 @@ class OpenTelemetry(Observer):
         }
         if websocket.subprotocol is not None:
             attributes["websocket.subprotocol"] = websocket.subprotocol
+        self._hand_over()
         span = self._start(request, attributes, is_client=is_client)
         self._connections[websocket] = Connection(span, trio.current_time())
         self._active.add(1, self._roles[is_client])
@@ -188,18 +204,21 @@ class OpenTelemetry(Observer):
     def message(self, websocket: WebSocket, data: str | bytes, *, sent: bool, last: bool) -> None:
         """Count it."""
         way = self._ways[websocket.is_client, sent]
-        self._bytes.add(size_of(data), way)
-        if last:
-            self._messages.add(1, way)
+        way.messages += last
+        way.size += size_of(data)
+        if trio.current_time() >= self._hand_over_at:
+            self._hand_over()
 
     def ping(self, websocket: WebSocket, payload: bytes, *, sent: bool) -> None:
         """Remember when it was sent."""
+        self._hand_over()
         connection = self._connections.get(websocket)
         if sent and connection is not None:
             connection.round_trips.begin(payload)
 
     def pong(self, websocket: WebSocket, payload: bytes, *, sent: bool) -> None:
         """Record the round trip."""
+        self._hand_over()
         connection = self._connections.get(websocket)
         if sent or connection is None:
             return
@@ -209,6 +228,7 @@ class OpenTelemetry(Observer):
 
     def close(self, websocket: WebSocket, event: CloseEvent) -> None:
         """End the span."""
+        self._hand_over()
         connection = self._connections.pop(websocket, None)
         if connection is None:
             return
@@ -230,6 +250,16 @@ class OpenTelemetry(Observer):
         connection.span.end()
 
     # -- inside ----------------------------------------------------------------------------------------------------
+
+    def _hand_over(self) -> None:
+        """Add what has travelled to the counters."""
+        self._hand_over_at = trio.current_time() + HAND_OVER_AFTER
+        for way in self._ways.values():
+            if way.messages:
+                self._messages.add(way.messages, way.attributes)
+            if way.size:
+                self._bytes.add(way.size, way.attributes)
+            way.messages = way.size = 0
 
     def _start(self, request: Request | None, attributes: Attributes, *, is_client: bool) -> trace.Span:
         """Begin a span where it belongs."""
