@@ -16,6 +16,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_closeevents import (
     CloseEvent,
+    CloseFrame,
     HandshakeError,
     HandshakeRejected,
     ReconnectPolicy,
@@ -260,8 +261,8 @@ async def test_trace_keeps_open_connections_and_forgets_those_that_ended() -> No
                 await peer.send(peer.frame(TEXT, b"hello"), peer.frame(PING))
                 assert await third.receive() == "hello"
                 await third.pong()
-                with trio.move_on_after(0):
-                    await third.ping()
+                trace.ping(third, b"", sent=True)
+                trace.close_frame(third, CloseFrame(1000), sent=True)
                 with pytest.raises(LookupError):
                     trace.of(third)
                 third.abort()
@@ -341,6 +342,28 @@ async def test_trace_keeps_the_first_rows_and_the_latest(autojump_clock: MockClo
         "… 112 more pieces →, 225 B; 99 more pieces ←, 594 B; 4 other frames …",
         *["→ Pong"] * 4,
     ]
+
+
+async def test_trace_leaves_out_runs_as_well(autojump_clock: MockClock) -> None:
+    """What was folded already is counted in the larger fold, from its own time on."""
+    trace = Trace(max_rows=12)
+    async with open_scripted_pair(observer=trace) as (websocket, _):
+        await websocket.send("first")
+        await trio.sleep(1)
+        for _ in range(10):
+            await websocket.send("run")
+        await trio.sleep(1)
+        for _ in range(7):
+            await websocket.pong()
+        websocket.abort()
+    rows = trace.diagrams[0].rows
+    assert [str(row) for row in rows[5:9]] == [
+        "→ Text 3 B 'run'",
+        "… 7 more messages →, 21 B; 1 other frame …",
+        "→ Pong",
+        "→ Pong",
+    ]
+    assert [row.at for row in rows[5:9]] == pytest.approx([1, 1, 2, 2])
 
 
 async def test_trace_memory_is_bounded(autojump_clock: MockClock) -> None:

@@ -31,7 +31,7 @@ class Observer:
     """
 
     def open(self, websocket: WebSocket) -> None:
-        """The opening handshake is done; the block is about to begin."""
+        """The opening handshake is done; the block is about to begin. Called in its task, before all else."""
 
     def unopened(self, error: HandshakeError) -> None:
         """No connection came about; *error* goes to the program next."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, cast
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
@@ -303,7 +303,7 @@ def attributes_of_peer(address: object, *, is_client: bool) -> Attributes:
     """Return what to tell of a socket's address."""
     if not isinstance(address, tuple):
         return {"network.transport": "unix"} if isinstance(address, str) else {}
-    host, port = str(address[0]), int(address[1])
+    host, port = cast("tuple[str, int]", address)[:2]
     found: Attributes = {
         "network.transport": "tcp",
         "network.peer.address": host,
