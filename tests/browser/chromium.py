@@ -1,0 +1,99 @@
+"""Chromium's process: where it is, how it is started, and its end."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+__all__ = ["Chromium", "find_chromium"]
+
+NAMES: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+FLAGS: Final = (
+    "--headless",
+    "--no-sandbox",  # which does not work for root
+    "--remote-debugging-port=0",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",  # which is small in containers
+    "--disable-quic",
+    "--no-first-run",
+    # nothing that calls home, and nothing that saves power: all pages are in the background here
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-background-timer-throttling",
+    "--disable-backgrounding-occluded-windows",
+    "--disable-renderer-backgrounding",
+)
+START_TIMEOUT: Final = 60  # seconds
+END_TIMEOUT: Final = 10
+
+
+def find_chromium() -> str | None:
+    """Return the path of the browser, that of the environment variable `CHROMIUM` first; `None` if there is none."""
+    return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+
+
+class Chromium:
+    """A browser that runs, with an empty profile in *folder*; ended with the block.
+
+    Attributes:
+        url: where it speaks the DevTools protocol.
+    """
+
+    url: str
+
+    def __init__(self, folder: Path) -> None:
+        path = find_chromium()
+        assert path is not None, "there is no Chromium: install Debian's `chromium`, or name one in CHROMIUM"
+        self._command = [path, *FLAGS, f"--user-data-dir={folder / 'profile'}", "about:blank"]
+        self._told = folder / "profile" / "DevToolsActivePort"
+        self._said = folder / "stderr"
+
+    def __enter__(self) -> Self:
+        with self._said.open("wb") as said:
+            self._process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=said,
+                start_new_session=True,  # so that all of its processes can be killed together
+            )
+        try:
+            self.url = self._wait_for_url()
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def _wait_for_url(self) -> str:
+        until = time.monotonic() + START_TIMEOUT
+        while time.monotonic() < until and self._process.poll() is None:
+            port, _, path = self._told.read_text().partition("\n") if self._told.exists() else ("", "", "")
+            if path:
+                return f"ws://127.0.0.1:{port}{path}"
+            time.sleep(0.02)
+        raise AssertionError(f"Chromium does not start:\n{self._said.read_text(errors='replace')}")
+
+    def kill(self) -> None:
+        """End all of its processes without a chance to say goodbye."""
+        try:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self._process.wait()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(END_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            pass
+        self.kill()  # what is left of its children
