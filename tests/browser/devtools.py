@@ -110,7 +110,6 @@ class Page:
         self._target = target
         self._session = session
         self._loaded = trio.Event()
-        self._is_dialog = False
         self.errors: list[str] = []
         self.expected: list[str] = []
         self.sockets: list[tuple[str, dict[str, Any]]] = []
@@ -227,7 +226,7 @@ class Page:
     async def screenshot(self, path: Path) -> None:
         """Save what can be seen as a PNG."""
         result = await self.call("Page.captureScreenshot", format="png")
-        path.write_bytes(base64.b64decode(result["data"]))
+        await trio.Path(path).write_bytes(base64.b64decode(result["data"]))
 
     async def set_offline(self, offline: bool) -> None:
         """Let the browser believe that there is no network. What is connected stays so: `Cable` cuts that."""

@@ -105,7 +105,7 @@ async def test_a_cable_is_cut_and_mended(how: str, page: Page) -> None:
         await page.go_to(f"http://{HOST}:{cable.port}/")
         opening = "new Promise(resolve => { socket = new WebSocket('/socket'); socket.onopen = () => resolve(1); })"
         await page.evaluate(opening)
-        await (trio.lowlevel.checkpoint())
+        await trio.lowlevel.checkpoint()
         cable.cut() if how == "cut" else cable.silence()
         with trio.fail_after(10):
             await ended.wait()

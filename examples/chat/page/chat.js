@@ -186,10 +186,8 @@ function showPeople(people) {
 }
 
 function add(entry) {
-  const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 80;
   log.append(entry);
   while (log.children.length > MOST_ENTRIES) log.firstChild.remove();
-  if (atEnd) log.scrollTop = log.scrollHeight;
 }
 
 function note(words, event) {
