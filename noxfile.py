@@ -44,6 +44,7 @@ AUTOBAHN: Final = (
     "wsaccel==0.6.2 ujson==1.35 autobahn==0.10.9",
     "autobahntestsuite==25.10.1",
 )
+BROWSERS: Final = ("chromium", "google-chrome", "google-chrome-stable")
 VIRTUALENV_FOR_2: Final = "virtualenv==20.21.1"  # the last series that knows Python 2.7: pip 20.3.4, setuptools 44
 
 
@@ -206,6 +207,34 @@ def autobahn(session: nox.Session) -> None:
     reports = Path(session.cache_dir).resolve() / "autobahn-reports"
     session.chdir(ROOT / "tests")
     session.run("python", "-m", "autobahn", str(suite), str(reports), *session.posargs)
+
+
+@nox.session
+def browser(session: nox.Session) -> None:
+    """Pages in Chromium, headless, and the example that has one; Debian's package is installed if root runs this."""
+    chromium = find_browser() or install_browser(session)
+    if chromium is None:
+        missing = "NOT RUN: browser (no Chromium, and no Debian package of it that could be installed)"
+        atexit.register(print, missing, flush=True)  # below nox's own summary
+        session.skip(missing)
+    session.install("-e", ".", *group("test"))
+    session.run("python", "-m", "pytest", *(session.posargs or ["tests/browser"]), env={"CHROMIUM": chromium})
+
+
+def find_browser() -> str | None:
+    """Return the path of a Chromium, or of what is made of it."""
+    return next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
+def install_browser(session: nox.Session) -> str | None:
+    """Install Debian's package, which takes a minute, and return its path; `None` where that cannot be done."""
+    apt = shutil.which("apt-get")
+    if apt is None or os.geteuid() != 0:
+        return None
+    env = {"DEBIAN_FRONTEND": "noninteractive"}
+    for words in ("update", "install --yes --no-install-recommends chromium"):
+        session.run(apt, "-qq", *words.split(), external=True, silent=True, success_codes=range(256), env=env)
+    return find_browser()
 
 
 def autobahn_environment(session: nox.Session, python: str) -> Path:

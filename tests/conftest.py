@@ -10,6 +10,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import AsyncIterator
 from functools import cache
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -17,7 +18,14 @@ import trustme
 from nasty import Stage
 from tls import CertificateFiles, Contexts, Wire, client_context, server_context
 
+BROWSER: Final = Path(__file__).parent / "browser"
 WIRES: Final = {"plain": None, "TLS 1.2": ssl.TLSVersion.TLSv1_2, "TLS 1.3": ssl.TLSVersion.TLSv1_3}
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out what needs a browser, unless it was asked for by its path, as `nox -s browser` does."""
+    is_left_out = collection_path == BROWSER and not any(BROWSER.name in Path(each).parts for each in config.args)
+    return True if is_left_out else None
 
 
 @pytest.fixture(scope="session")

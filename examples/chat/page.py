@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -10,6 +10,7 @@ from trio_closeevents import Request, Response
 
 __all__ = ["SOCKET", "answer"]
 
+FOLDER: Final = Path(__file__).parent / "page"
 SOCKET: Final = "/socket"
 TYPES: Final = {
     "index.html": "text/html; charset=utf-8",
@@ -31,8 +32,7 @@ HEADERS: Final = {
 
 
 def load(name: str) -> Response:
-    body = files(__package__).joinpath("page", name).read_bytes()
-    return Response(200, {"Content-Type": TYPES[name], **HEADERS}, body)
+    return Response(200, {"Content-Type": TYPES[name], **HEADERS}, (FOLDER / name).read_bytes())
 
 
 PAGES: Final = {f"/{name}": load(name) for name in TYPES}

@@ -1,9 +1,8 @@
-"""Chromium's process: where it is, how it is started, and its end."""
+"""Chromium's process, of the program `chromium`, or of what the environment variable `CHROMIUM` names."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -11,9 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-__all__ = ["Chromium", "find_chromium"]
+__all__ = ["Chromium"]
 
-NAMES: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS: Final = (
     "--headless",
     "--no-sandbox",  # which does not work for root
@@ -34,11 +32,6 @@ START_TIMEOUT: Final = 60  # seconds
 END_TIMEOUT: Final = 10
 
 
-def find_chromium() -> str | None:
-    """Return the path of the browser, that of the environment variable `CHROMIUM` first; `None` if there is none."""
-    return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
-
-
 class Chromium:
     """A browser that runs, with an empty profile in *folder*; ended with the block.
 
@@ -49,9 +42,12 @@ class Chromium:
     url: str
 
     def __init__(self, folder: Path) -> None:
-        path = find_chromium()
-        assert path is not None, "there is no Chromium: install Debian's `chromium`, or name one in CHROMIUM"
-        self._command = [path, *FLAGS, f"--user-data-dir={folder / 'profile'}", "about:blank"]
+        self._command = [
+            os.environ.get("CHROMIUM", "chromium"),
+            *FLAGS,
+            f"--user-data-dir={folder / 'profile'}",
+            "about:blank",
+        ]
         self._told = folder / "profile" / "DevToolsActivePort"
         self._said = folder / "stderr"
 

@@ -132,6 +132,8 @@ class Page:
                 self.errors.append(json.dumps(params["args"]))
             case _ if method.startswith("Network.webSocket"):
                 self.sockets.append((method, params))
+            case _:
+                pass
 
     async def call(self, method: str, **params: Any) -> dict[str, Any]:
         """Call a method of the DevTools protocol, of this page."""

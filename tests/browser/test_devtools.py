@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from trio_closeevents import CloseEvent, Response, WebSocket, open_server
+from trio_closeevents import CloseEvent, Request, Response, WebSocket, open_server
 
 from .cable import open_cable
 from .chromium import Chromium
@@ -16,6 +16,11 @@ from .devtools import Browser, DevToolsError, Page, open_browser
 HOST = "127.0.0.1"
 HTML = {"Content-Type": "text/html; charset=utf-8"}
 ICON = '<link rel="icon" href="data:,">'
+
+
+def answer(request: Request) -> Response | None:
+    """Serve an empty page, beside its WebSocket."""
+    return None if request.path == "/socket" else Response(200, HTML, ICON)
 
 
 async def wait_for_end(ws: WebSocket) -> None:
@@ -68,9 +73,6 @@ async def test_a_browser_that_goes_tells_so_or_not(how: str, tmp_path: Path) -> 
         events.append(event)
         ended.set()
 
-    def answer(request: object) -> Response | None:
-        return None if getattr(request, "path", "") == "/socket" else Response(200, HTML, ICON)
-
     async with open_server(wait_for_end, HOST, 0, process_request=answer, on_close=note) as server:
         with Chromium(tmp_path) as own:
             async with open_browser(own.url) as browser:
@@ -94,12 +96,11 @@ async def test_a_cable_is_cut_and_mended(how: str, page: Page) -> None:
         causes.append(str(event.cause))
         ended.set()
 
-    def answer(request: object) -> Response | None:
-        return None if getattr(request, "path", "") == "/socket" else Response(200, HTML, ICON)
-
-    options = {"ping_interval": 0.2, "ping_timeout": 0.3} if how == "silence" else {}
+    period = 0.2 if how == "silence" else None
     async with (
-        open_server(wait_for_end, HOST, 0, process_request=answer, on_close=note, **options) as server,
+        open_server(
+            wait_for_end, HOST, 0, process_request=answer, on_close=note, ping_interval=period, ping_timeout=period
+        ) as server,
         open_cable(server.port) as cable,
     ):
         await page.go_to(f"http://{HOST}:{cable.port}/")
