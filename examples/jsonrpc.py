@@ -65,10 +65,12 @@ class Client:
         on_notification: called with the method and the parameters of what the server tells without being asked.
     """
 
-    def __init__(self, ws: WebSocket, on_notification: Callable[[str, Any], object] | None = None) -> None:
+    def __init__(
+        self, ws: WebSocket, on_notification: Callable[[str, Any], object] = lambda method, params: None
+    ) -> None:
         self._ws = ws
         self._channel = ws.as_json()
-        self._on_notification = on_notification or (lambda method, params: None)
+        self._on_notification = on_notification
         self._ids = itertools.count(1)
         self._calls: dict[int, Call] = {}
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+import signal
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
-import trio
+from programs import run_program
 
 from examples.chat.page import answer
 from examples.chat.room import MAX_NAME, MAX_TEXT, Room
@@ -21,9 +20,7 @@ from .cable import Cable, open_cable
 from .devtools import Browser, Page
 
 HOST: Final = "127.0.0.1"
-ROOT: Final = Path(__file__).parent.parent.parent
 NETWORK: Final = "WebSocket connection to .* failed"  # what the console says of a network that was cut
-START_TIMEOUT: Final = 20  # seconds
 
 
 @asynccontextmanager
@@ -271,36 +268,20 @@ async def test_copy_of_a_tab_takes_over(browser: Browser, chat: Server) -> None:
 # -- the program -------------------------------------------------------------------------------------------------------
 
 
-@asynccontextmanager
-async def program(port: int) -> AsyncGenerator[tuple[trio.Process, int]]:
-    """Run `python -m examples.chat`; yield its process and its port."""
-    command = [sys.executable, "-W", "error", "-m", "examples.chat", "--port", str(port)]
-    process = await trio.lowlevel.open_process(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    assert process.stdout is not None
-    try:
-        with trio.fail_after(START_TIMEOUT):
-            line = b""
-            while not line.endswith(b"/\n"):
-                line += await process.stdout.receive_some()
-        yield process, int(line.decode().strip(" /\n").rpartition(":")[2])
-    finally:
-        process.kill()
-        with trio.CancelScope(shield=True):
-            await process.wait()
-
-
 async def test_restart_is_told_and_survived(browser: Browser) -> None:
     """SIGTERM: 1012 with its reason, clean, in words; and everybody is back when the next process is there."""
-    async with program(0) as (first, port):
+    words = ("-m", "examples.chat", "--port")
+    async with run_program(*words, "0") as first:
+        await first.wait_for("The chat is at")
+        port = first.port
         ada, bob = await come(browser, port, "Ada"), await come(browser, port, "Bob")
         ada.expected = bob.expected = [NETWORK]
         await say(ada, "in the first run")
         await bob.wait_for_text("in the first run", "#log")
-        first.terminate()
+        assert await first.end(signal.SIGTERM) == 0
         await ada.wait_for_text("Your connection has ended. The server restarts. 1012", "#log")
-        assert await first.wait() == 0
     await ada.wait_for_text("The server cannot be reached.", "#ended")
-    async with program(port):
+    async with run_program(*words, str(port)):
         for page in (ada, bob):
             await page.wait_for_text("You are back.", "#log")
         await say(bob, "in the second")
