@@ -8,7 +8,7 @@ import re
 import runpy
 import shutil
 import subprocess
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -112,11 +112,22 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def typing(session: nox.Session) -> None:
-    """Types: mypy strict, pyright strict."""
-    session.install("-e", ".[cli]", *group("typing"))
+    """Types: mypy strict, pyright strict; then those of a project that uses the package as it is installed."""
+    install_package(session)
+    session.install(".[cli]", *group("typing"))
+    # Both pyright and its node come out of the package index; without this variable it would look for a newer one.
+    pyright = partial(session.run, "pyright", "--warnings", env={"PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"})
     session.run("mypy")
-    # Both pyright and its node come out of the package index; without this line it would look for a newer one.
-    session.run("pyright", "--warnings", env={"PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"})
+    pyright()
+    session.chdir(ROOT / "tests/typed_project")  # away from the source tree
+    session.run("mypy")
+    pyright()
+
+
+def install_package(session: nox.Session) -> None:
+    """Install the package as a user does, without what it depends on."""
+    shutil.rmtree(ROOT / "build", ignore_errors=True)  # what an earlier build left there would be installed too
+    session.install("--force-reinstall", "--no-deps", ".")
 
 
 def lowest_versions(session: nox.Session) -> list[str]:
@@ -187,8 +198,7 @@ def lowest(session: nox.Session) -> None:
 @nox.session
 def demo(session: nox.Session) -> None:
     """The demo, from the package as a user installs it."""
-    shutil.rmtree(ROOT / "build", ignore_errors=True)  # what an earlier build left there would be installed too
-    session.install("--force-reinstall", "--no-deps", ".")
+    install_package(session)
     session.install(".[cli]")
     session.chdir(session.create_tmp())  # away from the source tree
     session.run("python", "-W", "error", "-m", "trio_closeevents", "demo", *session.posargs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import trio
@@ -51,7 +51,7 @@ async def status_of(port: int, **options: Any) -> int:
         async with connect(f"ws://{HOST}:{port}", **options) as ws:
             return ws.response.status
     except HandshakeRejected as error:
-        return cast("Response", error.response).status
+        return error.response.status
 
 
 # -- who may connect ---------------------------------------------------------------------------------------------------

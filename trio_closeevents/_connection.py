@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncIterator, Callable
 from time import perf_counter
-from typing import Any, Final, cast
+from typing import Any, Final, Literal, cast, overload
 
 import trio
 
@@ -122,6 +122,18 @@ class WebSocket(Life, trio.abc.Channel[str | bytes]):
                     self._driver.close_for(sys.exception(), keep_arrived=True)
                 writer.end_message()
             await fragments.aclose()
+
+    @overload
+    async def receive(self, *, decode: None = None) -> str | bytes: ...
+
+    @overload
+    async def receive(self, *, decode: Literal[True]) -> str: ...
+
+    @overload
+    async def receive(self, *, decode: Literal[False]) -> bytes: ...
+
+    @overload
+    async def receive(self, *, decode: bool | None) -> str | bytes: ...
 
     @protected
     async def receive(self, *, decode: bool | None = None) -> str | bytes:

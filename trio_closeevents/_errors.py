@@ -112,6 +112,8 @@ class HandshakeError(Exception):
 class HandshakeRejected(HandshakeError):
     """The server answered, but not with an upgrade: `response` has its status, headers and body."""
 
+    response: Response
+
 
 class HandshakeTimeout(HandshakeError, trio.TooSlowError):
     """`open_timeout` passed before the connection was open."""

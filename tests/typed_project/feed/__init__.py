@@ -1,0 +1,1 @@
+"""A feed of prices: a server, a client that stays connected, and their tests."""
