@@ -137,6 +137,9 @@ class ByteStream(trio.abc.HalfCloseableStream):
         self._closed = True
         await self._messages.aclose()
 
+    def __repr__(self) -> str:
+        return f"<ByteStream over {self._messages!r}>"
+
 
 class JSONChannel(trio.abc.Channel[Any]):
     """A connection as a channel of values, each of which travels as JSON in a text message; `as_json` makes it.
@@ -167,6 +170,9 @@ class JSONChannel(trio.abc.Channel[Any]):
     async def aclose(self) -> None:
         """Close the connection with 1000, as `WebSocket.aclose`."""
         await self._messages.aclose()
+
+    def __repr__(self) -> str:
+        return f"<JSONChannel over {self._messages!r}>"
 
 
 class Events(AsyncIterator[str | bytes | CloseEvent]):

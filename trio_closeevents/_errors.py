@@ -62,6 +62,9 @@ class ConnectionClosed(Exception):
     def __str__(self) -> str:
         return "the connection is closing" if self.event is None else str(self.event)
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.event!r})"
+
     def __reduce__(self) -> tuple[Any, ...]:
         return (type(self), (self.event,))
 

@@ -21,6 +21,7 @@ FIELD_LINES: Final = re.compile(rf"{TOKEN.pattern}:{FIELD_VALUE.pattern}(?:\n{TO
 PRIVATE: Final = frozenset({"authorization", "cookie", "proxy-authorization"})  # not for logs
 
 SWITCHING_PROTOCOLS: Final = 101
+SHOWN: Final = 200  # bytes of a body, for logs
 FEW: Final = 32  # fields that are searched one by one; an index of them would be larger than they are
 
 # The names and values that most handshakes have, so that connections share them.
@@ -238,6 +239,10 @@ class Response:
         object.__setattr__(self, "status", int(status))
         object.__setattr__(self, "headers", fields)
         object.__setattr__(self, "body", bytes(body))
+
+    def __repr__(self) -> str:
+        body = repr(self.body) if len(self.body) <= SHOWN else f"{self.body[:SHOWN]!r}..., {len(self.body)} bytes"
+        return f"Response(status={self.status}, headers={self.headers!r}, body={body})"
 
     @property
     def phrase(self) -> str:

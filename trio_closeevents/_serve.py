@@ -35,6 +35,9 @@ class ServerBlock(AbstractAsyncContextManager[Server]):
         self._limits = limits
         self._entered = False
 
+    def __repr__(self) -> str:
+        return f"open_server({self._handler!r}, listen={self._places!r})"
+
     @protected
     async def __aenter__(self) -> Server:
         if self._entered:

@@ -82,3 +82,8 @@ class MessageStream(AbstractAsyncContextManager["MessageStream"], AsyncIterator[
         piece = received if isinstance(received, Piece) else Piece(received, last=True)
         self._is_over = piece.last
         return piece
+
+    def __repr__(self) -> str:
+        what = "text" if self._is_text else "binary"
+        state = "not open" if not self._is_open else f"{what}, all of it here" if self._is_over else f"{what}, arriving"
+        return f"<MessageStream {state}>"

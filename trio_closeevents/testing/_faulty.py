@@ -190,6 +190,9 @@ class FaultyStream(trio.abc.HalfCloseableStream):
         self._over.set()
         await self._stream.aclose()
 
+    def __repr__(self) -> str:
+        return f"<FaultyStream over {self._stream!r}, {self.received} bytes received, {self.sent} sent>"
+
     def _check_open(self) -> None:
         if self._closed.is_set():
             raise trio.ClosedResourceError("this stream was closed")

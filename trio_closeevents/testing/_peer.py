@@ -241,3 +241,6 @@ class ScriptedPeer:
         """Close the transport."""
         self.has_gone = True
         await trio.aclose_forcefully(self.stream)
+
+    def __repr__(self) -> str:
+        return f"<ScriptedPeer {'client' if self.client else 'server'}, received {self.record}>"

@@ -41,6 +41,9 @@ class Traffic:
         """Note how one direction ended."""
         self.log.append(Arrow(how, to_right=to_right))
 
+    def __repr__(self) -> str:
+        return f"<Traffic {[str(each) for each in self.log]}>"
+
 
 class Witness(trio.abc.HalfCloseableStream):
     """A stream in memory on which everything that passes is noted; it stands on the left."""
