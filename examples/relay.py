@@ -14,7 +14,16 @@ import logging
 
 import trio
 
-from trio_closeevents import CloseEvent, ConnectionClosed, HandshakeError, WebSocket, connect, is_sendable, open_server
+from trio_closeevents import (
+    CloseEvent,
+    ConnectionClosed,
+    HandshakeError,
+    WebSocket,
+    close_on_signals,
+    connect,
+    is_sendable,
+    open_server,
+)
 
 __all__ = ["Relay", "across", "join"]
 
@@ -77,10 +86,10 @@ def across(event: CloseEvent) -> tuple[int | None, str]:
 
 
 async def main(url: str, host: str, port: int) -> None:
-    """Relay until somebody presses Ctrl-C: then everybody is told 1001."""
+    """Relay until SIGINT or SIGTERM: then everybody is told 1001."""
     async with open_server(Relay(url).serve, host, port) as server:
         print(f"ws://{host}:{server.port}/ leads to {url}", flush=True)
-        await trio.sleep_forever()
+        await close_on_signals(server)
 
 
 if __name__ == "__main__":
@@ -89,7 +98,4 @@ if __name__ == "__main__":
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=9000)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")  # every end, with its CloseEvent
-    try:
-        trio.run(main, *vars(parser.parse_args()).values())
-    except KeyboardInterrupt:
-        pass
+    trio.run(main, *vars(parser.parse_args()).values())

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import trio
@@ -67,7 +67,7 @@ async def status_of(port: int, host: str = HOST) -> int:
         async with connect(f"ws://{HOST}:{port}", stream=await dial(port, host)) as ws:
             return ws.response.status
     except HandshakeRejected as error:
-        return cast("Response", error.response).status
+        return error.response.status
 
 
 # -- what counts -------------------------------------------------------------------------------------------------------

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import logging
-import signal
 
 import trio
 
-from trio_closeevents import Server, open_server
+from trio_closeevents import close_on_signals, open_server
 
 from .page import answer
-from .room import MAX_MESSAGE_BYTES, Room
+from .room import MAX_MESSAGE_BYTES, MAX_PEOPLE, Room
 
 
 async def main(host: str, port: int) -> None:
@@ -24,21 +23,12 @@ async def main(host: str, port: int) -> None:
         process_request=answer,
         on_close=room.left,
         max_message_size=MAX_MESSAGE_BYTES,
+        max_connections=2 * MAX_PEOPLE,
         ping_interval=10,
         ping_timeout=10,
     ) as server:
         print(f"The chat is at http://{host}:{server.port}/", flush=True)
-        async with trio.open_nursery() as nursery:
-            await nursery.start(close_when_told, server)
-
-
-async def close_when_told(server: Server, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-    """Close *server* with 1012 at the first signal."""
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        task_status.started()
-        async for _ in signals:
-            await server.aclose(1012, "the server restarts", grace=3)
-            return
+        await close_on_signals(server, 1012, "the server restarts", grace=3)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from trio_closeevents import CloseEvent, WebSocket
 
 from .words import in_words
 
-__all__ = ["MAX_MESSAGE_BYTES", "Room"]
+__all__ = ["MAX_MESSAGE_BYTES", "MAX_PEOPLE", "Room"]
 
 MAX_NAME: Final = 24  # characters
 MAX_TEXT: Final = 1000
