@@ -81,7 +81,7 @@ VALUES: Final[dict[type, tuple[Callable[[], object], list[str]]]] = {
         ["Response(status=200, headers=Headers([('A', 'b')]), body=b'fine'"],
     ),
     Stats: (lambda: Stats(1, 2, 3, 4, 5, 6), ["Stats(messages_sent=1, bytes_sent=2"]),
-    testing.Arrow: (lambda: Arrow("Text", to_right=True), ["Arrow(what='Text', to_right=True)"]),
+    testing.Arrow: (lambda: Arrow("Text", to_right=True), ["Arrow(what='Text', to_right=True"]),
     testing.Fault: (lambda: Fault(after=3), ["Fault(", "after=3"]),
     testing.FaultyStream: (
         lambda: FaultyStream(trio.testing.memory_stream_pair()[0]),
