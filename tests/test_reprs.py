@@ -39,8 +39,10 @@ from trio_closeevents import (
     Stats,
     WebSocket,
     connect,
+    diagram,
     open_server,
     testing,
+    trace,
 )
 from trio_closeevents.testing import Arrow, Fault, FaultyStream, Frame, Note, Traffic, open_websocket_pair
 
@@ -94,6 +96,12 @@ VALUES: Final[dict[type, tuple[Callable[[], object], list[str]]]] = {
         lambda: testing.ScriptedPeer(trio.testing.memory_stream_pair()[0], client=True),
         ["<ScriptedPeer client, received []>"],
     ),
+    diagram.Diagram: (
+        lambda: diagram.Diagram((Note("here"),), "us", "them", "title"),
+        ["Diagram(", "Note(what='here'"],
+    ),
+    diagram.Remark: (lambda: diagram.Remark("later"), ["Remark(", "'later'"]),
+    trace.Trace: (trace.Trace, ["<Trace of 0 connections>"]),
     testing.Traffic: (Traffic, ["<Traffic []>"]),
 }
 
@@ -114,7 +122,7 @@ OTHERS: Final[set[type]] = {Observer, OptionsDict}  # to be derived from, and a 
 def public_classes() -> set[type]:
     """Return all that are promised."""
     names = [(trio_closeevents, name) for name in trio_closeevents.__all__]
-    names += [(testing, name) for name in testing.__all__]
+    names += [(module, name) for module in (testing, diagram, trace) for name in module.__all__]
     found = (getattr(module, name) for module, name in names)
     return {each for each in found if inspect.isclass(each)}
 
