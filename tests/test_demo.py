@@ -125,11 +125,11 @@ async def test_play_row_lets_an_interrupt_through() -> None:
 
 def test_demo_of_a_sabotaged_library_fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """A library that sends another code than the contract has: the row is wrong, and so is the exit status."""
-    assert command.main(["demo"], SOME) == 0
+    assert command.play(SOME) == 0
     assert "✗" not in capsys.readouterr().out
     monkeypatch.setitem(_policy.DEFAULTS, Exception, CloseFrame(1001))
     monkeypatch.setenv("COLUMNS", "160")
-    assert command.main(["demo"], [A_ROW]) == 1
+    assert command.play([A_ROW]) == 1
     lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
     assert sum(line.endswith("✗") for line in lines) == 1
     assert any(line.startswith("code: expected 1011, got 1001") for line in lines)
@@ -186,36 +186,10 @@ def test_table_of_a_row_that_could_not_be_played() -> None:
 # -- the command -----------------------------------------------------------------------------------------------------
 
 
-def test_command_without_arguments_prints_help(capsys: pytest.CaptureFixture[str]) -> None:
-    """`python -m trio_closeevents` says what there is."""
-    assert command.main([]) == 0
-    shown = capsys.readouterr()
-    assert "python -m trio_closeevents" in shown.out
-    assert "demo" in shown.out
-    assert not shown.err
-
-
-def test_command_as_a_module() -> None:
-    """The module hands the exit status to the process, and does nothing when it is imported."""
-    ran = subprocess.run([sys.executable, "-m", "trio_closeevents"], capture_output=True, text=True, check=True)
-    assert "demo" in ran.stdout
-
-    imported = [sys.executable, "-c", "import trio_closeevents.__main__"]
-    assert subprocess.run(imported, capture_output=True, text=True, check=True).stdout == ""
-
-
-def test_command_with_an_unknown_argument_has_status_2(capsys: pytest.CaptureFixture[str]) -> None:
-    """What is not understood is not run."""
-    with pytest.raises(SystemExit) as caught:
-        command.main(["demo", "--fast"])
-    assert caught.value.code == 2
-    assert "--fast" in capsys.readouterr().err
-
-
 def test_demo_prints_its_table(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there is no terminal, the table has a width of its own, and nothing of the progress is printed."""
     monkeypatch.delenv("COLUMNS", raising=False)
-    assert command.main(["demo"], SOME) == 0
+    assert command.play(SOME) == 0
     shown = capsys.readouterr()
     assert not shown.err
     lines = shown.out.splitlines()
@@ -227,7 +201,7 @@ def test_demo_respects_columns(capsys: pytest.CaptureFixture[str], monkeypatch: 
     """COLUMNS says how wide the table may be; less than it needs makes it no narrower."""
     for columns, width in (("110", 110), ("20", terminal.LEAST_WIDTH)):
         monkeypatch.setenv("COLUMNS", columns)
-        assert command.main(["demo"], SOME) == 0
+        assert command.play(SOME) == 0
         assert max(map(len, capsys.readouterr().out.splitlines())) == width
 
 
@@ -235,7 +209,7 @@ def test_demo_on_a_terminal_shows_progress(capsys: pytest.CaptureFixture[str], m
     """Progress goes to stderr; colours only to a terminal."""
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm-256color")
-    assert command.main(["demo"], SOME) == 0
+    assert command.play(SOME) == 0
     shown = capsys.readouterr()
     assert "playing the closing contract" in shown.err
     assert f"{len(SOME)}/{len(SOME)}" in shown.err
@@ -245,13 +219,13 @@ def test_demo_on_a_terminal_shows_progress(capsys: pytest.CaptureFixture[str], m
 def test_demo_on_a_stream_that_has_no_encoding() -> None:
     """Whatever stands in for stdout is good enough."""
     with contextlib.redirect_stdout(io.StringIO()) as out:
-        assert command.main(["demo"], SOME) == 0
+        assert command.play(SOME) == 0
     assert "✓" in out.getvalue()
 
 
 def test_demo_in_json(capsys: pytest.CaptureFixture[str]) -> None:
     """--json prints one JSON object and nothing else; the events can be made out of it again."""
-    assert command.main(["demo", "--json"], SOME) == 0
+    assert command.play(SOME, as_json=True) == 0
     shown = capsys.readouterr()
     assert not shown.err
     result = json.loads(shown.out)
@@ -270,7 +244,7 @@ def test_demo_in_json(capsys: pytest.CaptureFixture[str]) -> None:
 def test_demo_in_json_of_a_wrong_row(capsys: pytest.CaptureFixture[str]) -> None:
     """What was expected, and what is wrong, is there too; the exit status is 1."""
     wrong = replace(A_ROW, expected=replace(A_ROW.expected, travelled=()))
-    assert command.main(["demo", "--json"], [wrong]) == 1
+    assert command.play([wrong], as_json=True) == 1
     (row,) = json.loads(capsys.readouterr().out)["rows"]
     assert row["as_expected"] is False
     assert row["expected"]["travelled"] == []
@@ -279,24 +253,9 @@ def test_demo_in_json_of_a_wrong_row(capsys: pytest.CaptureFixture[str]) -> None
 
 def test_demo_of_no_rows_has_status_1(capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing played is nothing proved."""
-    assert command.main(["demo"], []) == 1
-    assert command.main(["demo", "--json"], []) == 1
+    assert command.play([]) == 1
+    assert command.play([], as_json=True) == 1
     assert capsys.readouterr().out
-
-
-def test_demo_without_rich_says_how_to_get_it(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Without the extra the table has status 2 and a way out; --json works."""
-    for name in list(sys.modules):
-        if name.partition(".")[0] == "rich" or name in (terminal.__name__, make_table.__module__):
-            monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "rich", None)
-    assert command.main(["demo"], SOME) == 2
-    shown = capsys.readouterr()
-    assert not shown.out
-    assert 'pip install "trio-closeevents[cli]"' in shown.err
-    assert command.main(["demo", "--json"], SOME) == 0
 
 
 def test_demo_that_is_interrupted_has_status_130(
@@ -307,8 +266,8 @@ def test_demo_that_is_interrupted_has_status_130(
     async def play() -> Sequence[Outcome]:
         raise KeyboardInterrupt
 
-    for arguments in (["demo"], ["demo", "--json"]):
-        assert command.main(arguments, [replace(A_ROW, play=play)]) == 130
+    for as_json in (False, True):
+        assert command.play([replace(A_ROW, play=play)], as_json=as_json) == 130
         assert capsys.readouterr() == ("", "interrupted\n")
 
 

@@ -163,7 +163,14 @@ def test_importing_loads_no_part_that_was_not_asked_for() -> None:
     loaded = run("import sys, trio_closeevents; print(*sys.modules)")
 
     assert "trio_closeevents._connection" in loaded
-    assert not {"rich", "trio_closeevents._demo", "trio_closeevents.__main__", "asyncio"} & set(loaded)
+    assert not {
+        "click",
+        "rich",
+        "trio_closeevents._cli",
+        "trio_closeevents._demo",
+        "trio_closeevents.__main__",
+        "asyncio",
+    } & set(loaded)
 
 
 def test_protocol_and_values_load_no_trio() -> None:

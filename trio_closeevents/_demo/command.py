@@ -1,8 +1,7 @@
-"""The command line: `python -m trio_closeevents`."""
+"""The demo as a command: plays the rows, prints what came of them, and returns the exit status."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
@@ -14,69 +13,27 @@ import trio
 from .playing import play_rows
 from .row import Row
 from .rows import ROWS
+from .terminal import show
 from .verdict import Verdict
 
-__all__ = ["main"]
-
-PROGRAM: Final = "python -m trio_closeevents"
-NO_RICH: Final = """\
-the demo's table needs rich, which comes with the extra `cli`:
-
-    pip install "trio-closeevents[cli]"
-
-`demo --json` does without it.
-"""
+__all__ = ["play"]
 
 # Exit statuses.
 FINE: Final = 0
 WRONG: Final = 1  # a row is not as the contract has it
-CANNOT: Final = 2
 INTERRUPTED: Final = 130  # as a shell has it: 128 and the number of SIGINT
 
 
-def main(arguments: Sequence[str] | None = None, rows: Sequence[Row] = ROWS) -> int:
-    """Run the command line and return the exit status.
-
-    Args:
-        arguments: by default those of the process.
-        rows: what the demo plays.
-    """
-    parser = make_parser()
-    options = parser.parse_args(arguments)
-    if options.command is None:
-        parser.print_help()
-        return FINE
+def play(rows: Sequence[Row] = ROWS, *, as_json: bool = False) -> int:
+    """Play *rows*, and print a table, or JSON."""
     try:
-        return demo_in_json(rows) if options.json else demo_on_terminal(rows)
+        return in_json(rows) if as_json else status(show(rows))
     except* KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
     return INTERRUPTED
 
 
-def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=PROGRAM, description="WebSockets whose end is a value you can trust.")
-    commands = parser.add_subparsers(dest="command", title="commands")
-    about = "play every way in which a connection can end"
-    demo = commands.add_parser(
-        "demo",
-        help=about,
-        description=f"{about[0].upper()}{about[1:]}, on real sockets of the loopback, and tell whether each is as the "
-        "closing contract has it. The exit status is 1 if one is not.",
-    )
-    demo.add_argument("--json", action="store_true", help="print JSON in place of the table; needs no rich")
-    return parser
-
-
-def demo_on_terminal(rows: Sequence[Row]) -> int:
-    try:
-        from .terminal import show
-    except ModuleNotFoundError:
-        print(NO_RICH, end="", file=sys.stderr)
-        return CANNOT
-    return status(show(rows))
-
-
-def demo_in_json(rows: Sequence[Row]) -> int:
+def in_json(rows: Sequence[Row]) -> int:
     began = perf_counter()
     verdicts = trio.run(play_rows, rows)
     result = {
