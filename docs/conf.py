@@ -54,6 +54,7 @@ nitpick_ignore_regex = [
         r"(AbstractAsyncContextManager|Address|CookieJar|ExtensionFactory|Handler|HeadersLike|OnClose|Origin)",
     ),
     ("py:class", r"(Origin|ProcessRequest|ProcessResponse|ProxyLike|SelectSubprotocol|Session|Transport)"),
+    ("py:.*", rf"{PACKAGE}\.routing\.Any\w+"),  # type variables
     (
         "py:class",
         r"(Break|HalfCloseableStream|UUID|Enum|IntEnum|StrEnum|SSLContext|TracebackType|Exception|BaseException)",

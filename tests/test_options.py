@@ -42,6 +42,7 @@ OF_A_SERVER: Final[dict[str, Any]] = {
     "process_request": None,
     "process_response": None,
     "on_close": None,
+    "trusted_proxies": None,
 }
 LIMITS_OF_A_SERVER: Final = dict.fromkeys(("max_connections", "max_connections_per_address", "max_handshakes"))
 OWN: Final[dict[Callable[..., Any], dict[str, Any]]] = {

@@ -27,6 +27,8 @@ PROMISED: Final = {
     "serve",
     "open_server",
     "basic_auth",
+    "Routes",
+    "TrustedProxies",
     "Listen",
     "inherited_sockets",
     "Server",

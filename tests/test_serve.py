@@ -252,6 +252,20 @@ async def test_plain_http_is_answered_whatever_the_method(method: str) -> None:
         assert headers.get("allow") == (None if method == "GET" else "GET")
 
 
+async def test_balancer_of_old_is_answered() -> None:
+    """HTTP/1.0 and no `Host`, as HAProxy has its checks, is good enough for a hook; there is no upgrade in it."""
+
+    def answer(request: Request) -> Response | None:
+        return Response(200, body="fine\n") if request.path == "/health" else None
+
+    async with nothing_left(), open_server(leave, HOST, 0, process_request=answer) as server:
+        line, headers, body = await ask(server.port, "OPTIONS /health HTTP/1.0\n\n")
+        assert (line, headers["content-length"], body) == ("HTTP/1.1 200 OK", "5", b"fine\n")
+        line, _, body = await ask(server.port, "GET / HTTP/1.0\n\n")
+        assert line.split()[1] == "505"
+        assert body == b"HTTP/1.0 is not supported: use HTTP/1.1\n"
+
+
 async def test_answers_can_be_changed_on_their_way_out() -> None:
     """All of them: the upgrade, a refusal, what `process_request` has said."""
     seen: list[tuple[str, int]] = []

@@ -17,6 +17,7 @@ from ._errors import (
     RemoteClosed,
 )
 from ._events import CloseCause, CloseCode, CloseEvent, CloseFrame, describe, is_sendable
+from ._forwarded import TrustedProxies
 from ._http import Headers, Request, Response
 from ._listen import Listen, inherited_sockets
 from ._observer import Observer
@@ -24,6 +25,7 @@ from ._options import Options, OptionsDict
 from ._policy import ClosePolicy
 from ._protocol.masking import speedups_enabled
 from ._reconnect import ReconnectEvent, ReconnectPolicy, stay_connected
+from ._routes import Routes
 from ._serve import open_server, serve
 from ._server import Server
 from ._signals import close_on_signals
@@ -58,8 +60,10 @@ __all__ = [
     "RemoteClosed",
     "Request",
     "Response",
+    "Routes",
     "Server",
     "Stats",
+    "TrustedProxies",
     "WebSocket",
     "accept",
     "basic_auth",

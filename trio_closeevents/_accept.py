@@ -3,144 +3,36 @@
 from __future__ import annotations
 
 import inspect
-import re
 import ssl as stdlib_ssl
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, suppress
-from dataclasses import dataclass, replace
-from dataclasses import fields as dataclass_fields
-from typing import Any, Final, NamedTuple, TypeAlias, Unpack
+from dataclasses import replace
+from typing import Any, NamedTuple, Unpack, cast
 
 import trio
 
+from ._addresses import Addresses
 from ._block import WebSocketBlock
 from ._connection import WebSocket
 from ._errors import HandshakeError, HandshakeRejected, HandshakeTimeout
-from ._events import CloseCause, CloseEvent
+from ._events import CloseCause
 from ._hooks import unprotected
-from ._http import Headers, HeadersLike, Request, Response
+from ._http import Request, Response
 from ._opening import (
     Opening,
     Unopened,
     check_ssl_context,
-    check_subprotocols,
     checked_headers,
     open_session,
     unopened,
 )
-from ._options import Function, Options, OptionsDict, spell_out
 from ._protocol.handshake import Extensions, RequestRefused, ServerHandshake, headers_of
+from ._proxied import read_proxy_header
+from ._routes import Handler, Routes
+from ._server_options import ServerOptions, ServerOptionsDict, server_options, takes_server_options
 from ._transport import LOST, Transport, os_error
-from ._version import USER_AGENT
 
-__all__ = [
-    "Accepting",
-    "OnClose",
-    "Origin",
-    "ProcessRequest",
-    "ProcessResponse",
-    "SelectSubprotocol",
-    "ServerOptions",
-    "ServerOptionsDict",
-    "accept",
-    "server_options",
-    "takes_server_options",
-]
-
-ProcessRequest: TypeAlias = Callable[[Request], "Response | Awaitable[Response | None] | None"]
-ProcessResponse: TypeAlias = Callable[[Request, Response], "Response | None"]
-SelectSubprotocol: TypeAlias = Callable[[Request], "str | None"]
-OnClose: TypeAlias = Callable[[WebSocket, CloseEvent], object]
-Origin: TypeAlias = str | re.Pattern[str] | None
-
-ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#A-Z\s]+")
-
-
-class ServerOptionsDict(OptionsDict, total=False):
-    """`ServerOptions` and `Options`, as keyword arguments."""
-
-    origins: Iterable[Origin] | None
-    subprotocols: Iterable[str]
-    select_subprotocol: SelectSubprotocol | None
-    headers: HeadersLike
-    server_header: str | None
-    process_request: ProcessRequest | None
-    process_response: ProcessResponse | None
-    on_close: OnClose | None
-
-
-@dataclass(kw_only=True, eq=False, repr=False)
-class ServerOptions:
-    """What a server does with every connection; `accept` has the meaning of each."""
-
-    options: Options
-    origins: Iterable[Origin] | None = None
-    subprotocols: Iterable[str] = ()
-    select_subprotocol: SelectSubprotocol | None = None
-    headers: HeadersLike = ()
-    server_header: str | None = USER_AGENT
-    process_request: ProcessRequest | None = None
-    process_response: ProcessResponse | None = None
-    on_close: OnClose | None = None
-
-    def __post_init__(self) -> None:
-        self.subprotocols = check_subprotocols(self.subprotocols)
-        self.origins = None if self.origins is None else check_origins(self.origins)
-        for name in ("select_subprotocol", "process_request", "process_response", "on_close"):
-            hook = getattr(self, name)
-            if hook is not None and not callable(hook):
-                raise TypeError(f"{name} must be a function, not {type(hook).__name__}: {hook!r}")
-        if self.subprotocols and self.select_subprotocol is not None:
-            raise ValueError("give either subprotocols or select_subprotocol")
-        fields = checked_headers(self.headers)
-        if self.server_header is not None and "server" not in fields:
-            fields = Headers([*fields.pairs, ("Server", self.server_header)])
-        self.fields = fields
-
-    def allows(self, origin: str | None) -> bool:
-        """Tell whether a request from *origin* is welcome."""
-        if self.origins is None:
-            return True
-        return any(matches(each, origin) for each in self.origins)
-
-
-def matches(allowed: Origin, origin: str | None) -> bool:
-    if isinstance(allowed, re.Pattern):
-        return origin is not None and allowed.fullmatch(origin) is not None
-    return allowed == origin
-
-
-def server_options(given: ServerOptionsDict) -> ServerOptions:
-    """Check what `accept`, `open_server` or `serve` was told."""
-    rest: dict[str, Any] = dict(given)
-    own = {each.name: rest.pop(each.name) for each in dataclass_fields(ServerOptions) if each.name in rest}
-    return ServerOptions(options=Options(**rest), **own)
-
-
-def takes_server_options(function: Function) -> Function:
-    """Let `help()` and editors show every option of a server that *function* takes as `**options`."""
-    return spell_out(function, ServerOptions, Options)
-
-
-def check_origins(origins: Iterable[Origin]) -> tuple[Origin, ...]:
-    """Check an allow-list.
-
-    Raises:
-        TypeError: not an iterable of `str`, patterns of `str` and `None`; a single `str` is refused too.
-        ValueError: a `str` is not as browsers write an origin (RFC 6454 §6.2).
-    """
-    if isinstance(origins, str):
-        raise TypeError(f"origins must be a list, not one str: use [{origins!r}]")
-    checked = tuple(origins)
-    for each in checked:
-        is_pattern = isinstance(each, re.Pattern) and isinstance(each.pattern, str)
-        if each is not None and not isinstance(each, str) and not is_pattern:
-            raise TypeError(f"an origin must be a str, a pattern of str, or None for none, not {each!r}")
-        if isinstance(each, str) and each != "null" and not ORIGIN.fullmatch(each):
-            raise ValueError(
-                f"origin {each!r} can never match: write scheme://host or scheme://host:port, in lower case"
-            )
-    return checked
+__all__ = ["Accepting", "accept"]
 
 
 @takes_server_options
@@ -170,6 +62,7 @@ def accept(
         process_response: called with the `Request` and the `Response` that is about to be sent; may return another.
             Of one with status 101, `headers` has what goes out beside the handshake's own.
         on_close: called with the connection and its `CloseEvent` when that is decided; what it raises is logged.
+        trusted_proxies: whose word is taken for `remote_address`; without it, such headers are headers like others.
         **options: see `Options`.
 
     Raises:
@@ -194,12 +87,27 @@ class Decision(NamedTuple):
 
 
 class Accepting(WebSocketBlock):
-    """A server's connection, from its first byte on."""
+    """A server's connection, from its first byte on.
+
+    Attributes:
+        handler: what the routes have found, if there are routes.
+        on_address: called once with the client's address, as soon as that is known.
+    """
+
+    handler: Handler | None = None
+    on_address: Callable[[Any], object] | None = None
 
     def __init__(
-        self, stream: trio.abc.Stream, server: ServerOptions, ssl_context: stdlib_ssl.SSLContext | None
+        self,
+        stream: trio.abc.Stream,
+        server: ServerOptions,
+        ssl_context: stdlib_ssl.SSLContext | None,
+        routes: Routes | None = None,
+        proxies: Addresses | None = None,
     ) -> None:
         super().__init__(server.options)
+        self._routes = routes
+        self._proxies = proxies  # whose PROXY header comes first
         self._stream = stream
         self._ssl_context = ssl_context
         self._server = server
@@ -245,6 +153,7 @@ class Accepting(WebSocketBlock):
                     with suppress(*LOST):
                         transport.try_send(self._handshake.respond(self._turned_away))
         finally:
+            self.on_address = None
             if websocket is None:
                 await opening.abandon()
         if websocket is not None:
@@ -258,11 +167,22 @@ class Accepting(WebSocketBlock):
 
     async def _secure(self, opening: Opening) -> Transport:
         try:
+            told = None if self._proxies is None else await read_proxy_header(self._stream, self._proxies)
             if self._ssl_context is not None:
                 opening.secure(self._ssl_context, server_side=True)
-            return await opening.take_transport()
+            transport = await opening.take_transport()
+            if told is not None:
+                transport.remote_address = told
+            if self._server.trusted_proxies is None:
+                self._identify(transport.remote_address)
+            return transport
         except Unopened as error:
             raise self._failed(str(error), error.cause) from error.__cause__
+
+    def _identify(self, address: Any) -> None:
+        if self.on_address is not None:
+            self.on_address(address)
+            self.on_address = None
 
     async def _shake_hands(self, transport: Transport) -> WebSocket:
         await trio.lowlevel.checkpoint()
@@ -300,6 +220,10 @@ class Accepting(WebSocketBlock):
                 raise self._failed("the client hung up before its request was whole", CloseCause.EOF)
             request = self._handshake.receive_data(data)
             if request is not None:
+                if self._server.trusted_proxies is not None:
+                    told = self._server.trusted_proxies.client_address(transport.remote_address, request.headers)
+                    transport.remote_address = told
+                    self._identify(told)
                 self._request = replace(request, remote_address=transport.remote_address)
                 return self._request
 
@@ -307,10 +231,8 @@ class Accepting(WebSocketBlock):
         """Decide what is answered to a well-formed request."""
         if self._turned_away is not None and "upgrade" in request.headers:
             decision = Decision(self._turned_away, self._turned_away.body.decode().rstrip())
-        elif answer := await self._ask_program(request):
-            decision = Decision(answer, f"process_request answered {answer.status}")
         else:
-            decision = self._upgrade(request)
+            decision = await self._ask_program(request) or self._upgrade(request)
         if self._server.process_response is None:
             return decision
         changed = unprotected(self._server.process_response, request, decision.answer)
@@ -325,15 +247,22 @@ class Accepting(WebSocketBlock):
             return decision._replace(answer=changed)
         return Decision(changed, f"process_response answered {changed.status}")
 
-    async def _ask_program(self, request: Request) -> Response | None:
-        if self._server.process_request is None:
-            return None
-        answer = await ask(self._server.process_request, request)
-        if answer is not None and not isinstance(answer, Response):
-            raise TypeError(f"process_request must return a Response or None, not {answer!r}")
-        if answer is not None and answer.status == 101:
-            raise ValueError("process_request cannot answer 101: return None, and the upgrade goes on")
-        return answer
+    async def _ask_program(self, request: Request) -> Decision | None:
+        """Ask the hook, then the routes; return what they want to be answered in place of the upgrade."""
+        if self._server.process_request is not None:
+            answer = await ask(self._server.process_request, request)
+            if answer is not None and not isinstance(answer, Response):
+                raise TypeError(f"process_request must return a Response or None, not {answer!r}")
+            if answer is not None:
+                return rejection(answer, "process_request")
+        if self._routes is not None:
+            found = await ask(self._routes.find_handler, request)
+            if isinstance(found, Response):
+                return rejection(found, "find_handler")
+            if not callable(found):
+                raise TypeError(f"find_handler must return a handler or a Response, not {found!r}")
+            self.handler = cast("Handler", found)
+        return None
 
     def _upgrade(self, request: Request) -> Decision:
         try:
@@ -373,7 +302,15 @@ class Accepting(WebSocketBlock):
 
 
 @trio.lowlevel.disable_ki_protection
-async def ask(process_request: ProcessRequest, request: Request) -> Response | None:
-    """Call the program's hook, which may be a plain function or an async one."""
-    answer = process_request(request)
+async def ask(hook: Callable[[Request], Any], request: Request) -> Any:
+    """Call a hook of the program that may be a plain function or an async one."""
+    answer = hook(request)
     return await answer if inspect.isawaitable(answer) else answer
+
+
+def rejection(answer: Response, by: str) -> Decision:
+    """Return the decision for *answer*, which a hook of the program gave."""
+    if answer.status == 101:
+        instead = "a handler" if by == "find_handler" else "None"
+        raise ValueError(f"{by} cannot answer 101: return {instead}, and the upgrade goes on")
+    return Decision(answer, f"{by} answered {answer.status}")

@@ -164,7 +164,8 @@ class Request:
         headers: every header field, `Host` included.
         subprotocols: what the client offered, in its order of preference.
         method: the HTTP method.
-        remote_address: the client's address, as its socket has it; `None` where there is none.
+        remote_address: the client's address, as its socket has it, or as a proxy that is trusted has named it; `None`
+            where there is none.
     """
 
     target: str

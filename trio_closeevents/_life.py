@@ -137,7 +137,10 @@ class Life:
 
     @property
     def remote_address(self) -> Any:
-        """The peer's address, as the socket has it; `None` on a stream that has no socket."""
+        """The peer's address, as the socket has it; `None` on a stream that has no socket.
+
+        At a server it is what a proxy has said, if that one is trusted: `Request.remote_address`.
+        """
         return self._driver.transport.remote_address
 
     @property

@@ -13,6 +13,7 @@ from typing import Any, Final, TypeAlias, cast
 
 import trio
 
+from ._addresses import EVERYBODY, Addresses
 from ._opening import check_ssl_context
 
 __all__ = ["Listen", "ListenAddress", "Listening", "inherited_sockets", "open_listeners"]
@@ -34,6 +35,10 @@ class Listen:
         backlog: how many connections wait to be accepted; `None`: as many as the system allows.
         reuse_port: let several processes listen on the same port, among which the system distributes the connections
             (`SO_REUSEPORT`; not on Windows).
+        proxy_protocol: every connection begins with a header of the PROXY protocol, version 1 or 2, before TLS and
+            HTTP, and `remote_address` is what it says. One without is dropped, with a line at level DEBUG. `True`
+            believes everybody who can reach this place; a list of IP addresses, networks (`"10.0.0.0/8"`) and `"unix"`
+            says whom, and drops others.
 
     Raises:
         TypeError, ValueError: a field cannot be what it has to be.
@@ -43,6 +48,7 @@ class Listen:
     ssl_context: stdlib_ssl.SSLContext | None = None
     backlog: int | None = None
     reuse_port: bool = False
+    proxy_protocol: bool | Iterable[str] = False
 
     def __post_init__(self) -> None:
         if isinstance(self.address, tuple):
@@ -59,6 +65,8 @@ class Listen:
             raise ValueError("reuse_port goes with a host and a port")
         if self.reuse_port and not hasattr(socket, "SO_REUSEPORT"):
             raise ValueError("this system has no SO_REUSEPORT: use one process")
+        if not isinstance(self.proxy_protocol, bool):
+            object.__setattr__(self, "proxy_protocol", Addresses(self.proxy_protocol).given)
 
 
 def check_address(address: tuple[object, ...]) -> None:
@@ -74,13 +82,17 @@ def check_address(address: tuple[object, ...]) -> None:
 
 
 class Listening:
-    """A listener that is open, and what is spoken there."""
+    """A listener that is open, and what is spoken there.
 
-    def __init__(
-        self, listener: trio.SocketListener, ssl_context: stdlib_ssl.SSLContext | None, path: str | None = None
-    ) -> None:
+    Attributes:
+        proxies: those whose PROXY headers are believed; `None` where there is no such header.
+    """
+
+    def __init__(self, listener: trio.SocketListener, place: Listen, path: str | None = None) -> None:
         self.listener = listener
-        self.ssl_context = ssl_context
+        self.ssl_context = place.ssl_context
+        proxies = EVERYBODY if place.proxy_protocol is True else place.proxy_protocol
+        self.proxies = None if proxies is False else Addresses(proxies)
         self.address: Any = listener.socket.getsockname()
         self._path = path  # of a Unix socket that we have made
         self._file = None if path is None else identity(path)
@@ -116,21 +128,21 @@ async def open_listeners(places: Iterable[Listen]) -> list[Listening]:
 
 
 async def listen(place: Listen) -> list[Listening]:
-    address, context = place.address, place.ssl_context
+    address = place.address
     if isinstance(address, tuple):
         host, port = address
         if place.reuse_port:
             listeners = await open_shared_port(host, port, place.backlog)
         else:
             listeners = list(await trio.open_tcp_listeners(port, host=host, backlog=place.backlog))
-        return [Listening(listener, context) for listener in listeners]
+        return [Listening(listener, place) for listener in listeners]
     if isinstance(address, trio.SocketListener):
-        return [Listening(address, context)]
+        return [Listening(address, place)]
     if isinstance(address, socket.socket):
-        return [Listening(trio.SocketListener(trio.socket.from_stdlib_socket(address)), context)]
+        return [Listening(trio.SocketListener(trio.socket.from_stdlib_socket(address)), place)]
     path = os.fspath(address)
     is_file = not path.startswith("\0")  # and not a name in Linux' abstract namespace
-    return [Listening(await open_unix_listener(path, place.backlog), context, path if is_file else None)]
+    return [Listening(await open_unix_listener(path, place.backlog), place, path if is_file else None)]
 
 
 async def open_shared_port(host: str | None, port: int, backlog: int | None) -> list[trio.SocketListener]:

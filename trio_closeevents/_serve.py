@@ -14,11 +14,12 @@ from typing import Unpack
 
 import trio
 
-from ._accept import ServerOptions, ServerOptionsDict, server_options, takes_server_options
 from ._errors import raise_unchanged, unwrapped
 from ._limits import Limits
 from ._listen import Listen, open_listeners
-from ._server import Handler, Server, is_cancellation
+from ._routes import Handler, Routes
+from ._server import Server, is_cancellation
+from ._server_options import ServerOptions, ServerOptionsDict, server_options, takes_server_options
 
 __all__ = ["open_server", "serve"]
 
@@ -28,7 +29,7 @@ protected = trio.lowlevel.enable_ki_protection
 class ServerBlock(AbstractAsyncContextManager[Server]):
     """Opens listeners and a server on them, lends it to a block, and leaves nothing behind. For one use."""
 
-    def __init__(self, handler: Handler, places: list[Listen], options: ServerOptions, limits: Limits) -> None:
+    def __init__(self, handler: Handler | Routes, places: list[Listen], options: ServerOptions, limits: Limits) -> None:
         self._handler = handler
         self._places = places
         self._options = options
@@ -90,7 +91,7 @@ class ServerBlock(AbstractAsyncContextManager[Server]):
 
 @takes_server_options
 def open_server(
-    handler: Handler,
+    handler: Handler | Routes,
     host: str | None = None,
     port: int | None = None,
     *,
@@ -109,7 +110,8 @@ def open_server(
 
     Args:
         handler: called with every `WebSocket`, in a task of its own; the connection ends with it, as a block does.
-            What it raises is logged, and closes its own connection with 1011.
+            What it raises is logged, and closes its own connection with 1011. Or `Routes`, which find one by the
+            request: `trio_closeevents.routing.Router`.
         host: the address to listen on; `None` is every one of this machine.
         port: 0-65535; with 0 the system chooses, and `Server.port` tells. Not needed with *listen*.
         listen: further places to listen on: Unix sockets, sockets that were given, other ports, each with or without
@@ -121,7 +123,8 @@ def open_server(
             much depends on the machine and on what the handler does, and who has ten thousand clients that come back
             at once after a restart wants them all.
         max_connections_per_address: the same for one client's address: one of IPv4, a /64 of IPv6. It does not apply
-            to Unix sockets. Not for a server behind a proxy, which has but one address.
+            to Unix sockets. Behind a proxy, which has but one address, the server has to be told whom to believe:
+            `Listen.proxy_protocol`, or *trusted_proxies*.
         max_handshakes: the most opening handshakes in progress, each of which has *open_timeout*. Together with
             *max_connections_per_address*, one address gets half of them at most.
         **options: see `accept` for those of a server, from *origins* to *on_close*, and `Options` for the rest.
@@ -130,7 +133,7 @@ def open_server(
         TypeError, ValueError: at the call, for an argument that cannot work.
         OSError: at the start of the block, if the address cannot be listened on.
     """
-    if not callable(handler):
+    if not callable(handler) and not isinstance(handler, Routes):
         raise TypeError(f"handler must be an async function, not {type(handler).__name__}: {handler!r}")
     places = places_to_listen(host, port, ssl_context, listen)
     limits = Limits(
@@ -159,7 +162,7 @@ def places_to_listen(
 
 @takes_server_options
 async def serve(
-    handler: Handler,
+    handler: Handler | Routes,
     host: str | None = None,
     port: int | None = None,
     *,

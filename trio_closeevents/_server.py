@@ -10,26 +10,26 @@ from __future__ import annotations
 import errno
 import logging
 import math
-import ssl as stdlib_ssl
 import sys
-from collections.abc import Awaitable, Callable, Set
+from collections.abc import Set
 from contextvars import ContextVar
-from typing import Any, Final, TypeAlias
+from functools import partial
+from typing import Any, Final
 
 import trio
 
-from ._accept import Accepting, ServerOptions
+from ._accept import Accepting
 from ._connection import WebSocket
 from ._errors import ConnectionClosed, HandshakeError
 from ._events import CloseFrame, sendable_frame
 from ._limits import Limits, Seat, Seats
 from ._listen import Listening
 from ._policy import leaves
+from ._routes import Handler, Routes
+from ._server_options import ServerOptions
 from ._transport import socket_names
 
-__all__ = ["Handler", "Server", "checked_grace", "is_cancellation"]
-
-Handler: TypeAlias = Callable[[WebSocket], Awaitable[object]]
+__all__ = ["Server", "checked_grace", "is_cancellation"]
 
 # What `accept` fails with as long as the process or the system has no room for one more, and when to try again.
 OUT_OF_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
@@ -57,8 +57,11 @@ current_serving: ContextVar[Serving | None] = ContextVar("current_serving", defa
 class Server:
     """A running server; `serve` and `open_server` make it."""
 
-    def __init__(self, handler: Handler, listening: list[Listening], options: ServerOptions, limits: Limits) -> None:
-        self._handler = handler
+    def __init__(
+        self, handler: Handler | Routes, listening: list[Listening], options: ServerOptions, limits: Limits
+    ) -> None:
+        self._routes = handler if isinstance(handler, Routes) else None
+        self._handler = None if isinstance(handler, Routes) else handler
         self._listening = listening
         self._options = options
         self._seats = Seats(limits)
@@ -185,19 +188,23 @@ class Server:
                     logger.error("no connection can be accepted; trying again in %s s", PAUSE, exc_info=error)
                     await trio.sleep(PAUSE)
                 else:
-                    nursery.start_soon(self._serve_stream, stream, listening.ssl_context)
+                    nursery.start_soon(self._serve_stream, stream, listening)
         finally:
             listening.close()
 
     @protected
-    async def _serve_stream(self, stream: trio.SocketStream, ssl_context: stdlib_ssl.SSLContext | None) -> None:
-        serving = Serving(Accepting(stream, self._options, ssl_context), self._seats.take())
+    async def _serve_stream(self, stream: trio.SocketStream, listening: Listening) -> None:
+        block = Accepting(stream, self._options, listening.ssl_context, self._routes, listening.proxies)
+        serving = Serving(block, self._seats.take())
+        del block
         current_serving.set(serving)
         self._serving.add(serving)
         if self._closing is not None:
             serving.block.refuse()
         elif serving.seat.excess is not None:
             self._turn_away(serving)
+        elif listening.proxies is not None or self._options.trusted_proxies is not None:
+            serving.block.on_address = partial(self._identify, serving)
         else:
             self._identify(serving, socket_names(stream.socket)[1])
         del stream  # this lives as long as the connection
@@ -209,7 +216,9 @@ class Server:
                     self._websockets[websocket] = serving
                     if self._closing is not None:
                         self._close_one(serving)
-                    await call_handler(self._handler, websocket)
+                    handler = serving.block.handler or self._handler
+                    assert handler is not None
+                    await call_handler(handler, websocket)
         except BaseExceptionGroup as group:
             cancellations, rest = group.split(trio.Cancelled)
             failures, interruptions = rest.split(Exception) if rest is not None else (None, None)

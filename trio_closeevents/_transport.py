@@ -30,6 +30,7 @@ __all__ = [
     "open_transport",
     "os_error",
     "socket_names",
+    "stream_names",
 ]
 
 CHUNK: Final = 64 * 1024  # bytes to read at once
@@ -49,12 +50,16 @@ class Transport(Protocol):
         is_secure: TLS is spoken on it.
         has_part: the last `take` found nothing but a part of something: the peer lives.
         is_clogged: it has something to say by itself, which the network has not taken yet; `write` goes on with it.
+        local_address, remote_address: as the socket has them, `None` where there are none; a server puts the client's
+            there when a proxy has named it.
     """
 
     any_task: bool
     is_secure: bool
     has_part: bool = False
     is_clogged: bool = False
+    local_address: Any
+    remote_address: Any
 
     async def wait_input(self) -> None:
         """Wait until `take` has something. If cancelled, nothing is lost."""
@@ -115,12 +120,6 @@ class Transport(Protocol):
         """Finish a `drop` that could not be done without waiting. Idempotent."""
         ...
 
-    @property
-    def local_address(self) -> Any: ...
-
-    @property
-    def remote_address(self) -> Any: ...
-
 
 class SocketTransport(Transport):
     """A plain socket. It is taken out of its `trio.SocketStream`, which cannot be used any more."""
@@ -132,7 +131,7 @@ class SocketTransport(Transport):
         given = stream.socket
         self._socket = stdlib_socket.socket(given.family, given.type, given.proto, given.detach())
         self._socket.setblocking(False)
-        self._names = socket_names(self._socket)
+        self.local_address, self.remote_address = socket_names(self._socket)
         self._chunk = CHUNK
 
     async def wait_input(self) -> None:
@@ -215,14 +214,6 @@ class SocketTransport(Transport):
         self.drop()
         await trio.lowlevel.checkpoint()
 
-    @property
-    def local_address(self) -> Any:
-        return self._names[0]
-
-    @property
-    def remote_address(self) -> Any:
-        return self._names[1]
-
 
 class StreamTransport(Transport):
     """Any `trio.abc.Stream`: TLS, memory, whatever a program brings along."""
@@ -235,7 +226,7 @@ class StreamTransport(Transport):
         self.is_secure = self._tls is not None
         self._below = self._tls.transport_stream if self._tls else stream
         self._arrived: bytes | None = None
-        self._names = stream_names(stream)
+        self.local_address, self.remote_address = stream_names(stream)
 
     async def wait_input(self) -> None:
         try:
@@ -280,14 +271,6 @@ class StreamTransport(Transport):
     async def aclose(self) -> None:
         await trio.aclose_forcefully(self._stream)
         await trio.aclose_forcefully(self._below)  # an SSLStream that was unwrapped does not close what is below it
-
-    @property
-    def local_address(self) -> Any:
-        return self._names[0]
-
-    @property
-    def remote_address(self) -> Any:
-        return self._names[1]
 
 
 async def end_tls(stream: trio.SSLStream[trio.abc.Stream]) -> None:

@@ -103,6 +103,7 @@ class ServerHandshake:
         self._upgrade = WSConnection(ConnectionType.SERVER)
         self._head = bytearray()
         self._method = b"GET"
+        self._version = "1.1"
         self._is_upgrade = False  # wsproto has read the request, and takes it
 
     def receive_data(self, data: bytes) -> Request | None:
@@ -110,7 +111,7 @@ class ServerHandshake:
 
         Raises:
             RequestRefused: it is no request that a server of this library could answer otherwise: 400 (malformed),
-                405 (CONNECT), 431 (head over `MAX_HEAD_SIZE`), 505 (not HTTP/1.1).
+                405 (CONNECT), 431 (head over `MAX_HEAD_SIZE`), 505 (neither HTTP/1.1 nor HTTP/1.0).
         """
         if not self._head and (request := self._read_upgrade(data)) is not None:
             return request
@@ -132,8 +133,9 @@ class ServerHandshake:
         if not isinstance(event, h11.Request):
             return None
         del self._head[size:]
-        if event.http_version != b"1.1":
-            raise RequestRefused(505, f"HTTP/{event.http_version.decode()} is not supported: use HTTP/1.1")
+        self._version = event.http_version.decode()
+        if self._version not in ("1.0", "1.1"):
+            raise self._wrong_version()
         if event.method == b"CONNECT":  # h11: no answer to it can be sent that is one
             raise RequestRefused(405, "method CONNECT is not allowed: use GET", (("Allow", "GET"),))
         try:
@@ -172,11 +174,13 @@ class ServerHandshake:
         """Check that *request* asks for an upgrade to WebSocket.
 
         Raises:
-            RequestRefused: 400 (malformed), 405 (not a GET), 413 (with a body), or 426 (no upgrade asked for, or
-                another version than 13).
+            RequestRefused: 400 (malformed), 405 (not a GET), 413 (with a body), 426 (no upgrade asked for, or another
+                version than 13), or 505 (HTTP/1.0, which balancers use for health checks, has no upgrade).
         """
         if self._is_upgrade:
             return
+        if self._version != "1.1":
+            raise self._wrong_version()
         if request.method != "GET":
             raise RequestRefused(405, f"method {request.method} is not allowed: use GET", (("Allow", "GET"),))
         if "transfer-encoding" in request.headers or request.headers.get("content-length", "0") != "0":
@@ -195,6 +199,9 @@ class ServerHandshake:
         if not is_key(request.headers["sec-websocket-key"]):
             # wsproto: it takes any key
             raise RequestRefused(400, "malformed opening handshake: Sec-WebSocket-Key is not 16 bytes in base64")
+
+    def _wrong_version(self) -> RequestRefused:
+        return RequestRefused(505, f"HTTP/{self._version} is not supported: use HTTP/1.1")
 
     def accept(self, subprotocol: str | None, headers: Headers) -> bytes:
         """Return the 101 response. Only after `check_upgrade`."""
