@@ -45,6 +45,7 @@ AUTOBAHN: Final = (
     "autobahntestsuite==25.10.1",
 )
 BROWSERS: Final = ("chromium", "google-chrome", "google-chrome-stable")
+PROXIES: Final = ("haproxy", "nginx")
 VIRTUALENV_FOR_2: Final = "virtualenv==20.21.1"  # the last series that knows Python 2.7: pip 20.3.4, setuptools 44
 
 
@@ -135,7 +136,7 @@ def lowest_versions(session: nox.Session) -> list[str]:
     metadata = PROJECT["project"]
     pins: list[str] = []
     extras = metadata["optional-dependencies"]
-    for requirement in [*metadata["dependencies"], *extras["cli"], *extras["otel"]]:
+    for requirement in [*metadata["dependencies"], *extras["cli"], *extras["otel"], *extras["routing"]]:
         bound = re.fullmatch(r"([A-Za-z0-9._-]+)>=([0-9.]+)", requirement)
         if bound is None:
             session.error(f"{requirement!r} has no lowest version of the form name>=1.2.3")
@@ -222,7 +223,9 @@ def autobahn(session: nox.Session) -> None:
 @nox.session
 def browser(session: nox.Session) -> None:
     """Pages in Chromium, headless, and the example that has one; Debian's package is installed if root runs this."""
-    chromium = find_browser() or install_browser(session)
+    if find_browser() is None:
+        install_debian(session, "chromium")
+    chromium = find_browser()
     if chromium is None:
         missing = "NOT RUN: browser (no Chromium, and no Debian package of it that could be installed)"
         atexit.register(print, missing, flush=True)  # below nox's own summary
@@ -236,15 +239,34 @@ def find_browser() -> str | None:
     return next(filter(None, map(shutil.which, BROWSERS)), None)
 
 
-def install_browser(session: nox.Session) -> str | None:
-    """Install Debian's package, which takes a minute, and return its path; `None` where that cannot be done."""
+@nox.session
+def deploy(session: nox.Session) -> None:
+    """Servers behind HAProxy and nginx; what Debian has of them is installed if root runs this."""
+    for name in PROXIES:
+        if find_proxy(name) is None:
+            install_debian(session, name)
+        if find_proxy(name) is None:
+            missing = f"NOT RUN: deploy on {name} (not installed, and no Debian package of it that could be)"
+            atexit.register(print, missing, flush=True)  # below nox's own summary
+    if not any(map(find_proxy, PROXIES)):
+        session.skip("NOT RUN: deploy (no proxy is installed)")
+    session.install("-e", ".", *group("test"))
+    session.run("python", "-m", "pytest", *(session.posargs or ["tests/deploy"]))
+
+
+def install_debian(session: nox.Session, package: str) -> None:
+    """Install a package of Debian; where that cannot be done, do nothing."""
     apt = shutil.which("apt-get")
     if apt is None or os.geteuid() != 0:
-        return None
+        return
     env = {"DEBIAN_FRONTEND": "noninteractive"}
-    for words in ("update", "install --yes --no-install-recommends chromium"):
+    for words in ("update", f"install --yes --no-install-recommends {package}"):
         session.run(apt, "-qq", *words.split(), external=True, silent=True, success_codes=range(256), env=env)
-    return find_browser()
+
+
+def find_proxy(name: str) -> str | None:
+    """Return the path of a proxy, which Debian keeps away from most users' PATH."""
+    return shutil.which(name, path=os.pathsep.join([*os.get_exec_path(), "/usr/sbin"]))
 
 
 def autobahn_environment(session: nox.Session, python: str) -> Path:
