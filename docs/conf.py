@@ -9,7 +9,10 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from docutils import nodes
+from sphinx.addnodes import download_reference
 from sphinx.errors import ExtensionError
+from sphinx.util.docutils import SphinxRole
 from sphinx.util.nodes import make_refnode
 
 from trio_closeevents import __version__
@@ -96,7 +99,27 @@ def write_unreleased(app: Sphinx) -> None:
     page.write_text(done.stdout, encoding="utf-8")
 
 
+class TestRole(SphinxRole):
+    """``:test:`test_url::test_any_text``` leads to the file, and is an error if it has no such test.
+
+    Without the name of a test it is about the file as a whole.
+    """
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        path, _, name = self.text.partition("::")
+        file = HERE.parent / "tests" / f"{path}.py"
+        if not file.is_file() or (name and f"def {name}(" not in file.read_text(encoding="utf-8")):
+            message = self.inliner.reporter.error(f"{file} has no test {name!r}", line=self.lineno)
+            return [self.inliner.problematic(self.rawtext, self.rawtext, message)], [message]
+        words = name.removeprefix("test_").replace("_", " ") or path
+        target = f"/../tests/{path}.py"
+        link = download_reference("", words, reftarget=target, refdomain="", refexplicit=True, refwarn=True)
+        link["refdoc"] = self.env.docname
+        return [link], []
+
+
 def setup(app: Sphinx) -> None:
+    app.add_role("test", TestRole())
     app.connect("builder-inited", write_unreleased)
     app.connect("autodoc-process-docstring", rewrite_fences, priority=100)  # before napoleon
     app.connect("missing-reference", find_public_name)
