@@ -36,11 +36,15 @@ from trio_closeevents import (
     RemoteClosed,
     Request,
     Response,
+    Routes,
     Stats,
+    TrustedProxies,
     WebSocket,
     connect,
     diagram,
     open_server,
+    otel,
+    routing,
     testing,
     trace,
 )
@@ -103,6 +107,12 @@ VALUES: Final[dict[type, tuple[Callable[[], object], list[str]]]] = {
     diagram.Remark: (lambda: diagram.Remark("later"), ["Remark(", "'later'"]),
     trace.Trace: (trace.Trace, ["<Trace of 0 connections>"]),
     testing.Traffic: (Traffic, ["<Traffic []>"]),
+    TrustedProxies: (
+        lambda: TrustedProxies(["10.0.0.0/8"], header="Forwarded"),
+        ["TrustedProxies(addresses=('10.0.0.0/8',), header='Forwarded')"],
+    ),
+    routing.Router: (routing.Router, ["<Router []>"]),
+    otel.OpenTelemetry: (otel.OpenTelemetry, ["<OpenTelemetry of 0 open connections>"]),
 }
 
 # Those that only a connection has, or a server: the tests below show them.
@@ -116,13 +126,13 @@ LIVING: Final = {
     "WebSocket",
     "WebSocketPair",
 }
-OTHERS: Final[set[type]] = {Observer, OptionsDict}  # to be derived from, and a dict
+OTHERS: Final[set[type]] = {Observer, OptionsDict, Routes}  # to be derived from, a dict, and a protocol
 
 
 def public_classes() -> set[type]:
     """Return all that are promised."""
     names = [(trio_closeevents, name) for name in trio_closeevents.__all__]
-    names += [(module, name) for module in (testing, diagram, trace) for name in module.__all__]
+    names += [(module, name) for module in (testing, diagram, trace, routing, otel) for name in module.__all__]
     found = (getattr(module, name) for module, name in names)
     return {each for each in found if inspect.isclass(each)}
 

@@ -156,6 +156,9 @@ class OpenTelemetry(Observer):
             "websocket.handshake.failures", "{handshake}", "Connections that never opened, by cause"
         )
 
+    def __repr__(self) -> str:
+        return f"<OpenTelemetry of {len(self._connections)} open connections>"
+
     def span(self, websocket: WebSocket) -> trace.Span:
         """Return the span of a connection that has not ended; of any other, one that records nothing."""
         connection = self._connections.get(websocket)

@@ -87,6 +87,9 @@ class Router:
         self._server_name = None if server_name is None else without_default_port(server_name.lower())
         self._named: dict[str, Callable[..., object]] = {}
 
+    def __repr__(self) -> str:
+        return f"<Router {[str(rule) for rule in self._map.iter_rules()]}>"
+
     @property
     def rules(self) -> Map:
         """The rules, as werkzeug has them."""
