@@ -133,7 +133,7 @@ async def test_filter_waits_for_answers_as_long_as_some_come() -> None:
 
     async def handler(websocket: WebSocket) -> None:
         for number in range(5):
-            await trio.sleep(0.3)
+            await trio.sleep(0.1)
             await websocket.send(str(number))
         await websocket.wait_closed()
 

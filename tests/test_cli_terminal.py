@@ -386,11 +386,19 @@ async def test_filter_that_prints_to_a_terminal() -> None:
 
 async def test_terminal_whose_output_goes_to_a_file() -> None:
     """Lines are typed without a prompt, and Ctrl-D closes at once."""
-    async with serving() as url:
+    echoed = trio.Event()
+
+    async def echo_once(ws: WebSocket) -> None:
+        await ws.send(await ws.receive())
+        await ws.ping()  # what came before the Pong was received
+        echoed.set()
+        await ws.wait_closed()
+
+    async with serving(echo_once) as url:
         shell = ["/bin/sh", "-c", f'{" ".join(COMMAND)} "$@" | tr a-z A-Z', "sh"]
         async with open_terminal("connect", url, command=shell) as terminal:
             await terminal.type("hello\n")
-            await trio.sleep(1)
+            await echoed.wait()
             await terminal.type("\x04")
             await terminal.wait()
     assert "HELLO" in terminal.lines

@@ -5,7 +5,7 @@ A class of its own, so that a connection which nobody watches does not even ask.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, cast
 
 from .._events import CloseFrame
 from .assembly import Piece
@@ -67,8 +67,7 @@ class ObservedSession(Session):
 
     def close_written(self) -> None:
         super().close_written()
-        if self._sent is not None:
-            self.watcher.close_frame(self._sent, sent=True)
+        self.watcher.close_frame(cast("CloseFrame", self._sent), sent=True)
 
     def next_messages(self, most: int) -> tuple[list[str | bytes], int]:
         messages, size = super().next_messages(most)

@@ -156,11 +156,10 @@ class Session(Ending):
 
     def stop_draining(self) -> None:
         """Drop what comes after our Close from now on, and the message under way."""
-        if self.draining:
-            self.draining = False
-            self._arrived, self._dropping = 0, True
-            self._message.forget()
-            self.held = False
+        self.draining = False
+        self._arrived, self._dropping = 0, True
+        self._message.forget()
+        self.held = False
 
     def fail_too_large(self, excess: Excess, at_least: str = "") -> None:
         """Fail the connection, since a message is over a limit; after our Close, only drop it and what is behind it."""
