@@ -20,6 +20,9 @@ from trio_closeevents.testing import TEXT, ScriptedPeer
 # -- how it ended ----------------------------------------------------------------------------------------------------
 
 
+pytestmark = [pytest.mark.once, pytest.mark.measured]  # processes take their time, on every Python
+
+
 async def closes(websocket: WebSocket) -> None:
     code = websocket.request.target.strip("/")
     await websocket.aclose(int(code) if code else None, "so \x1b[2Jlong" if code else "")

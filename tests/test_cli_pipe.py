@@ -23,6 +23,9 @@ from trio_closeevents.testing import TEXT, ScriptedPeer
 # -- messages --------------------------------------------------------------------------------------------------------
 
 
+pytestmark = [pytest.mark.once, pytest.mark.measured]  # processes take their time, on every Python
+
+
 async def test_filter_sends_lines_and_prints_messages() -> None:
     """Each line is a message, the last one too if no line end is behind it; the sentence goes to stderr."""
     async with serving() as url:

@@ -19,6 +19,8 @@ from trio_closeevents import RemoteClosed, WebSocket, connect
 from trio_closeevents._cli.measuring import percentile
 from trio_closeevents.testing import TEXT, ScriptedPeer
 
+pytestmark = [pytest.mark.once, pytest.mark.measured]  # processes take their time, on every Python
+
 
 class Running:
     """A server in a process of its own, and what it logs."""

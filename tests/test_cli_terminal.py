@@ -18,6 +18,8 @@ from tls import HOST
 from trio_closeevents import CloseEvent, WebSocket
 from trio_closeevents.testing import ScriptedPeer
 
+pytestmark = [pytest.mark.once, pytest.mark.measured]  # processes take their time, on every Python
+
 TYPED: Final = termios.ECHO | termios.ICANON
 
 
