@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from time import perf_counter
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import trio
 
@@ -14,6 +14,7 @@ from ._events import CloseFrame, sendable_frame
 from ._options import check_seconds
 from ._payload import BytesLike, check_choice, checked_message
 from ._protocol.plain import Shared
+from ._runs import PerRun
 from ._status import ReadyState
 from ._turns import turns_of_this_run
 
@@ -21,7 +22,10 @@ __all__ = ["SlowPeers", "broadcast"]
 
 SlowPeers: TypeAlias = Literal["skip"] | CloseFrame
 
+TURNS_TO_QUEUE: Final = 2  # of the loop, until every task has run that was started in this one
+
 protected = trio.lowlevel.enable_ki_protection
+lock_of_this_run: Final = PerRun("broadcast", trio.Lock).get
 
 
 @protected
@@ -39,7 +43,8 @@ async def broadcast(
     network, or while a message in parts is being sent on it: that peer is slow, and the others have the message long
     before it. Without *slow_after*, it is waited for. Connections that have ended, or are about to, are passed over.
 
-    If cancelled, each connection either has the message whole or not at all, and nothing is done to slow peers.
+    Broadcasts of several tasks go to each connection in the order of the calls. If cancelled, each connection either
+    has the message whole or not at all, and nothing is done to slow peers.
 
     Args:
         connections: `Server.connections`, for example. A copy is made first.
@@ -65,26 +70,54 @@ async def broadcast(
     check_slow(slow_after, slow)
     deadline = math.inf if slow_after is None else trio.current_time() + slow_after
     turns = turns_of_this_run()
-    await turns.checkpoint()
-    waiting: list[WebSocket] = []
-    for websocket in list(connections):
-        if perf_counter() >= turns.until:
-            await turns.checkpoint()
-        if not websocket.offer(shared):
-            waiting.append(websocket)
-    if not waiting:
-        return ()
-    late: dict[WebSocket, None] = dict.fromkeys(waiting)
-    if slow_after != 0:
-        with trio.move_on_at(deadline):
-            async with trio.open_nursery() as nursery:
-                for websocket in waiting:
-                    nursery.start_soon(offer_later, websocket, shared, late)
+    await trio.lowlevel.checkpoint_if_cancelled()
+    late: dict[WebSocket, None] = {}
+    place = Place()
+    await place.take()
+    try:
+        for websocket in list(connections):
+            if perf_counter() >= turns.until:
+                await turns.checkpoint()
+            if not websocket.offer(shared):
+                late[websocket] = None
+        if late and slow_after != 0:
+            with trio.move_on_at(deadline):
+                async with trio.open_nursery() as nursery:
+                    for websocket in list(late):
+                        nursery.start_soon(offer_later, websocket, shared, late)
+                    for _ in range(TURNS_TO_QUEUE):
+                        await trio.lowlevel.cancel_shielded_checkpoint()
+                    place.leave()
+    finally:
+        place.leave()
+    await turns.give()
     skipped = tuple(websocket for websocket in late if websocket.state is ReadyState.OPEN)
     if isinstance(slow, CloseFrame):
         for websocket in skipped:
             websocket.begin_close(slow)
     return skipped
+
+
+class Place:
+    """The place of one broadcast among those under way, which go to all connections one after the other."""
+
+    def __init__(self) -> None:
+        self._lock = lock_of_this_run()
+        self._is_taken = False
+
+    async def take(self) -> None:
+        """Wait until those that were called before have gone; a checkpoint only if there are any."""
+        try:
+            self._lock.acquire_nowait()
+        except trio.WouldBlock:
+            await self._lock.acquire()
+        self._is_taken = True
+
+    def leave(self) -> None:
+        """Let the next one go, if it does not already."""
+        if self._is_taken:
+            self._is_taken = False
+            self._lock.release()
 
 
 @protected

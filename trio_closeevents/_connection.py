@@ -40,7 +40,8 @@ class WebSocket(Life, trio.abc.Channel[str | bytes]):
     async def send(self, value: Sendable, *, text: bool | None = None) -> None:
         """Send one message: a `str` as text, anything bytes-like as binary, an iterable of either in fragments.
 
-        Returns when the message is queued and at most 64 KiB wait for the network; *value* may be changed then. If
+        Returns when the message is queued and at most 64 KiB wait for the network; *value* may be changed then.
+        Messages of several tasks are sent in the order of the calls. If
         cancelled while it waits, the message is either queued whole, and will be sent before any Close, or not at all;
         the connection stays usable either way.
 
@@ -73,10 +74,7 @@ class WebSocket(Life, trio.abc.Channel[str | bytes]):
                 await self._send_parts(fragments)
                 return
             message = checked_message(value, text)
-        if perf_counter() < self._turns.until:
-            await checkpoint_if_cancelled()
-        else:
-            await self._turns.checkpoint()
+        await checkpoint_if_cancelled()
         if self._session.state is not OPEN:
             raise self._closed_error(sending=True) from self._session.error
         writer = self._writer
@@ -86,6 +84,8 @@ class WebSocket(Life, trio.abc.Channel[str | bytes]):
             stands = writer.put(message) or await writer.wait_for_room()
         if not stands:
             raise self._closed_error(sending=True) from self._session.error
+        if perf_counter() >= self._turns.until:
+            await self._turns.give()  # not before: others would send first what they were asked to send later
 
     async def _send_parts(self, fragments: Fragments) -> None:
         sent = False
@@ -94,12 +94,13 @@ class WebSocket(Life, trio.abc.Channel[str | bytes]):
             sent = True
         if not sent:
             raise self._closed_error(sending=True) from self._session.error
+        await self._turns.give()
 
     async def _send_fragments(self, fragments: Fragments) -> None:
         writer = self._writer
         has_turn = is_torn = False
         try:
-            await trio.lowlevel.checkpoint()
+            await checkpoint_if_cancelled()
             self._check_sendable()
             part = await fragments.next()
             if part is None:
@@ -256,7 +257,7 @@ class WebSocket(Life, trio.abc.Channel[str | bytes]):
             payload = checked_control_payload(payload)
             if payload in self._driver.pings:
                 raise ValueError(f"a Ping with payload {payload!r} is under way already: wait for it, or use another")
-        await trio.lowlevel.checkpoint()
+        await checkpoint_if_cancelled()
         self._check_sendable()
         latency = await self._driver.ping(payload)
         if latency is None:
@@ -273,9 +274,10 @@ class WebSocket(Life, trio.abc.Channel[str | bytes]):
             LocallyClosed, ConnectionBroken: as for `send`.
         """
         data = checked_control_payload(payload)
-        await trio.lowlevel.checkpoint()
+        await checkpoint_if_cancelled()
         self._check_sendable()
         self._writer.send_control(self._session.send_pong(data))
+        await trio.lowlevel.cancel_shielded_checkpoint()
 
     # -- the end -------------------------------------------------------------------------------------------------
 

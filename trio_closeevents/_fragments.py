@@ -56,7 +56,7 @@ class Fragments:
     async def next(self) -> str | bytes | None:
         """Return the next part, `None` after the last one. Raises what the iterable raises, too."""
         # The iterable need not have a checkpoint: what it has given leaves now. Of a list everything is here already.
-        if self._end is None or self._given % PARTS_PER_TURN == 0:
+        if self._given and (self._end is None or self._given % PARTS_PER_TURN == 0):
             await trio.lowlevel.checkpoint()
         self._given += 1
         try:

@@ -47,5 +47,11 @@ class Turns:
             await trio.lowlevel.checkpoint()
             self.begin()
 
+    async def give(self) -> None:
+        """Let others have their turn, if it is time. The task has done its work: a cancellation has to wait."""
+        if perf_counter() >= self.until:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            self.begin()
+
 
 turns_of_this_run: Final = PerRun("turns", Turns).get
