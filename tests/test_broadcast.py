@@ -13,6 +13,7 @@ import trio.testing
 from trio.testing import MockClock
 
 from trio_closeevents import CloseCause, CloseFrame, ConnectionBroken, ReadyState, WebSocket, _turns, broadcast
+from trio_closeevents._connection import life_of
 from trio_closeevents.testing import open_scripted_pair, open_websocket_pair
 
 
@@ -151,7 +152,7 @@ async def test_broadcast_reaches_who_makes_room_in_time(autojump_clock: MockCloc
         async def read_later() -> None:
             await trio.sleep(1)
             gone.abort()
-            closing.begin_close(CloseFrame(1000))
+            life_of(closing).begin_close(CloseFrame(1000))
             while "news" not in received:
                 received.append(await client.receive())
 

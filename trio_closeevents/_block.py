@@ -15,7 +15,7 @@ from types import TracebackType
 
 import trio
 
-from ._connection import WebSocket
+from ._connection import WebSocket, life_of
 from ._errors import HandshakeError, raise_unchanged, unwrapped
 from ._observer import tell_unopened
 from ._options import Options
@@ -51,10 +51,11 @@ class WebSocketBlock(AbstractAsyncContextManager[WebSocket]):
         self._task = trio.lowlevel.current_task()
         self._manager = trio.open_nursery()
         self._nursery = await self._manager.__aenter__()
+        self._life = life = life_of(websocket)
         if self._options.cancel_on_close:
-            websocket.under_block = trio.CancelScope()
-            websocket.under_block.__enter__()
-        self._nursery.start_soon(websocket.run, name="trio_closeevents connection")
+            life.under_block = trio.CancelScope()
+            life.under_block.__enter__()
+        self._nursery.start_soon(life.run, name="trio_closeevents connection")
         return websocket
 
     @protected
@@ -66,10 +67,11 @@ class WebSocketBlock(AbstractAsyncContextManager[WebSocket]):
         if isinstance(error, GeneratorExit) and not self._in_own_task():
             self._abandon(websocket, error)
             return False
-        left_by, absorbed = self._leave_scope(websocket.under_block, kind, error, trace)
+        life = self._life
+        left_by, absorbed = self._leave_scope(life.under_block, kind, error, trace)
         try:
-            websocket.close_for(left_by)
-            await websocket.see_it_through()
+            life.close_for(left_by)
+            await life.see_it_through()
         except trio.Cancelled:
             if left_by is None:
                 raise
@@ -80,7 +82,7 @@ class WebSocketBlock(AbstractAsyncContextManager[WebSocket]):
             await trio.lowlevel.checkpoint_if_cancelled()  # a cancellation that came in the last turns of the ending
         if left_by is not error and left_by is not None:
             raise_unchanged(left_by)  # a group out of which our own cancellation was taken
-        if left_by is None and websocket.ended_under_block and (broken := websocket.broken()) is not None:
+        if left_by is None and life.ended_under_block and (broken := life.broken()) is not None:
             raise broken from broken.__cause__
         return absorbed
 
@@ -124,7 +126,7 @@ class WebSocketBlock(AbstractAsyncContextManager[WebSocket]):
     def _abandon(self, websocket: WebSocket, error: BaseException) -> None:
         """Do what can be done without waiting, when the garbage collector ends the block."""
         with suppress(RuntimeError):  # trio is not running any more
-            websocket.close_for(error)
+            life_of(websocket).close_for(error)
         warnings.warn(
             f"{websocket!r} was left by the garbage collector: use `async with aclosing(...)` round the generator "
             f"that holds it",

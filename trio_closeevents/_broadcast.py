@@ -9,7 +9,7 @@ from typing import Final, Literal, TypeAlias
 
 import trio
 
-from ._connection import WebSocket
+from ._connection import WebSocket, life_of
 from ._events import CloseFrame, sendable_frame
 from ._options import check_seconds
 from ._payload import BytesLike, check_choice, checked_message
@@ -78,13 +78,13 @@ async def broadcast(
         for websocket in list(connections):
             if perf_counter() >= turns.until:
                 await turns.checkpoint()
-            if not websocket.offer(shared):
+            if not life_of(websocket).offer(shared):
                 late[websocket] = None
         if late and slow_after != 0:
             with trio.move_on_at(deadline):
                 async with trio.open_nursery() as nursery:
                     for websocket in list(late):
-                        nursery.start_soon(offer_later, websocket, shared, late)
+                        nursery.start_soon(send_later, websocket, shared, late)
                     for _ in range(TURNS_TO_QUEUE):
                         await trio.lowlevel.cancel_shielded_checkpoint()
                     place.leave()
@@ -94,7 +94,7 @@ async def broadcast(
     skipped = tuple(websocket for websocket in late if websocket.state is ReadyState.OPEN)
     if isinstance(slow, CloseFrame):
         for websocket in skipped:
-            websocket.begin_close(slow)
+            life_of(websocket).begin_close(slow)
     return skipped
 
 
@@ -121,9 +121,9 @@ class Place:
 
 
 @protected
-async def offer_later(websocket: WebSocket, shared: Shared, late: dict[WebSocket, None]) -> None:
+async def send_later(websocket: WebSocket, shared: Shared, late: dict[WebSocket, None]) -> None:
     """Send the message as soon as there is room, and take *websocket* out of those that are late."""
-    await websocket.offer_later(shared)
+    await life_of(websocket).offer_later(shared)
     late.pop(websocket, None)
 
 

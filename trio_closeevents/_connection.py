@@ -11,28 +11,56 @@ import trio
 
 from ._adapters import ByteStream, Events, JSONChannel
 from ._events import CloseCause, CloseEvent, sendable_frame
+from ._facts import Facts
 from ._fragments import Fragments, Sendable, fragments_of
+from ._http import Request, Response
 from ._life import Life
-from ._options import check_limit
+from ._options import Options, check_limit
 from ._payload import check_choice, checked_control_payload, checked_message, decoded
 from ._protocol.closing import State
-from ._protocol.session import Piece
+from ._protocol.session import Piece, Session
 from ._stream import MessageStream
+from ._transport import Transport
+from ._turns import turns_of_this_run
 
-__all__ = ["WebSocket"]
+__all__ = ["WebSocket", "life_of"]
 
 OPEN: Final = State.OPEN  # members of an enum are slow to look up
 protected = trio.lowlevel.enable_ki_protection
 checkpoint_if_cancelled = trio.lowlevel.checkpoint_if_cancelled
 
 
-class WebSocket(Life, trio.abc.Channel[str | bytes]):
+class WebSocket(Facts, trio.abc.Channel[str | bytes]):
     """An open WebSocket connection; `connect`, `accept` and `serve` make it.
 
     Any number of tasks may send, one at a time may receive. Everything that waits wakes when the connection ends.
     Every async method checks for cancellation. `send` and `receive` let other tasks run when they have to wait, and
     else once in a millisecond; the others do at every call.
     """
+
+    def __init__(
+        self,
+        session: Session,
+        transport: Transport,
+        options: Options,
+        *,
+        client: bool,
+        request: Request,
+        response: Response,
+        subprotocol: str | None,
+        on_close: Callable[[WebSocket, CloseEvent], object] | None = None,
+    ) -> None:
+        self._life = Life(self, session, transport, options, client=client, on_close=on_close)
+        self._session = session
+        self._options = options
+        self._turns = turns_of_this_run()
+        self._driver = self._life.driver
+        self._reader = self._driver.reader
+        self._writer = self._driver.writer
+        self._ready = self._reader.inbox.ready
+        self._request = request
+        self._response = response
+        self._subprotocol = subprotocol
 
     # -- messages ------------------------------------------------------------------------------------------------
 
@@ -76,14 +104,14 @@ class WebSocket(Life, trio.abc.Channel[str | bytes]):
             message = checked_message(value, text)
         await checkpoint_if_cancelled()
         if self._session.state is not OPEN:
-            raise self._closed_error(sending=True) from self._session.error
+            raise self._life.closed_error(sending=True) from self._session.error
         writer = self._writer
         if writer.is_hindered:
             stands = await writer.send(message)
         else:
             stands = writer.put(message) or await writer.wait_for_room()
         if not stands:
-            raise self._closed_error(sending=True) from self._session.error
+            raise self._life.closed_error(sending=True) from self._session.error
         if perf_counter() >= self._turns.until:
             await self._turns.give()  # not before: others would send first what they were asked to send later
 
@@ -93,7 +121,7 @@ class WebSocket(Life, trio.abc.Channel[str | bytes]):
             await self._send_fragments(fragments)
             sent = True
         if not sent:
-            raise self._closed_error(sending=True) from self._session.error
+            raise self._life.closed_error(sending=True) from self._session.error
         await self._turns.give()
 
     async def _send_fragments(self, fragments: Fragments) -> None:
@@ -116,7 +144,7 @@ class WebSocket(Life, trio.abc.Channel[str | bytes]):
                 is_torn = False  # from here on it is queued whole
                 stands = await writer.send_fragment(end, last=True)
             if not stands:
-                raise self._closed_error(sending=True) from self._session.error
+                raise self._life.closed_error(sending=True) from self._session.error
         finally:
             if has_turn:
                 if is_torn and self._session.state is State.OPEN:
@@ -182,7 +210,7 @@ class WebSocket(Life, trio.abc.Channel[str | bytes]):
 
     def _delivered(self, message: str | bytes | Piece | None) -> str | bytes:
         if message is None:
-            raise self._closed_error(sending=False) from self._session.error
+            raise self._life.closed_error(sending=False) from self._session.error
         return cast("str | bytes", message)
 
     def receive_stream(self, *, max_size: int | None = None) -> MessageStream:
@@ -213,7 +241,7 @@ class WebSocket(Life, trio.abc.Channel[str | bytes]):
     async def _receive(self) -> str | bytes | Piece:
         message: str | bytes | Piece | None = await self._reader.receive()
         if message is None:
-            raise self._closed_error(sending=False) from self._session.error
+            raise self._life.closed_error(sending=False) from self._session.error
         return message
 
     def events(self) -> AsyncIterator[str | bytes | CloseEvent]:
@@ -261,7 +289,7 @@ class WebSocket(Life, trio.abc.Channel[str | bytes]):
         self._check_sendable()
         latency = await self._driver.ping(payload)
         if latency is None:
-            raise self._closed_error(sending=True) from self._session.error
+            raise self._life.closed_error(sending=True) from self._session.error
         return latency
 
     @protected
@@ -304,7 +332,7 @@ class WebSocket(Life, trio.abc.Channel[str | bytes]):
         if not isinstance(drain, bool):
             raise TypeError(f"drain must be a bool, not {drain!r}")
         self._driver.close(frame, CloseCause.CLOSED, self._options.close_timeout, keep_arrived=True, drain=drain)
-        await self.see_it_through()
+        await self._life.see_it_through()
         await trio.lowlevel.checkpoint()
 
     @protected
@@ -320,3 +348,12 @@ class WebSocket(Life, trio.abc.Channel[str | bytes]):
         event = self._session.close_event
         assert event is not None
         return event
+
+    def _check_sendable(self) -> None:
+        if self._session.state is not OPEN:
+            raise self._life.closed_error(sending=True) from self._session.error
+
+
+def life_of(websocket: WebSocket) -> Life:
+    """Return what the block, the server and `broadcast` see to."""
+    return websocket._life  # pyright: ignore[reportPrivateUsage]  # a program must not see it, the library does

@@ -19,7 +19,7 @@ from typing import Any, Final
 import trio
 
 from ._accept import Accepting
-from ._connection import WebSocket
+from ._connection import WebSocket, life_of
 from ._errors import ConnectionClosed, HandshakeError
 from ._events import CloseFrame, sendable_frame
 from ._limits import Limits, Seat, Seats
@@ -149,7 +149,7 @@ class Server:
         if serving.websocket is None:
             serving.block.refuse()
             return
-        serving.websocket.begin_close(frame)
+        life_of(serving.websocket).begin_close(frame)
         if serving not in self._in_aclose:
             serving.scope.deadline = min(serving.scope.deadline, until)
 

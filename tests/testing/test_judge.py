@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from trio_closeevents import CloseEvent, CloseFrame, WebSocket, _block, _driver, _policy
+from trio_closeevents._life import Life
 from trio_closeevents._opening import Opening
 from trio_closeevents._protocol.session import Session
 from trio_closeevents._writer import Writer
@@ -58,7 +59,7 @@ def test_judge_sees_a_missing_close(role: str, monkeypatch: pytest.MonkeyPatch) 
 
 def test_judge_sees_a_close_that_is_missing_at_once(role: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The transport is dropped in place of a Close frame."""
-    monkeypatch.setattr(WebSocket, "close_for", lambda websocket, _: websocket.abort())
+    monkeypatch.setattr(Life, "close_for", lambda life, _: life.driver.abort())
     assert "no Close frame was sent, though nothing was in its way" in verdict(role)
 
 
@@ -123,16 +124,16 @@ def test_judge_sees_a_cancellation_that_is_swallowed_at_the_end(role: str, monke
 
 def test_judge_sees_a_replaced_exception(role: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The block's exception must go on as the object that it is."""
-    see_it_through = WebSocket.see_it_through
+    see_it_through = Life.see_it_through
 
-    async def fail(websocket: WebSocket) -> None:
-        await see_it_through(websocket)
+    async def fail(life: Life) -> None:
+        await see_it_through(life)
         raise LookupError("of the library")
 
     async def raise_own(_: WebSocket) -> None:
         raise LookupError("of the scenario")
 
-    monkeypatch.setattr(WebSocket, "see_it_through", fail)
+    monkeypatch.setattr(Life, "see_it_through", fail)
     message = verdict(role, raise_own, raises=(LookupError,))
     assert "LookupError('of the scenario') was replaced by LookupError('of the library')" in message
 
