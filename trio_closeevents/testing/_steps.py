@@ -7,10 +7,13 @@ between two steps, of the task that is cancelled or of any other that runs with 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 import trio
 
 __all__ = ["Steps"]
+
+OURS: Final = "trio_closeevents connection"  # the task that those of the library come from
 
 
 class Steps(trio.abc.Instrument):
@@ -23,7 +26,8 @@ class Steps(trio.abc.Instrument):
         on_cancel: called just before; and again behind that one more step of the task that called `begin`.
 
     Attributes:
-        was_ready: the task that called `begin` could go on already, and took that one more step.
+        was_ready: the task that called `begin`, or one that it has started, could go on already, and took that one more
+            step.
     """
 
     def __init__(self, cancel_at: int | None, on_cancel: Callable[[], object]) -> None:
@@ -32,7 +36,7 @@ class Steps(trio.abc.Instrument):
         self._cancel_at = cancel_at
         self._on_cancel = on_cancel
         self._task: trio.lowlevel.Task | None = None
-        self._is_ready = False
+        self._ready: set[trio.lowlevel.Task] = set()  # tasks that can go on
         self._is_late = False
         self.was_ready = False
 
@@ -43,10 +47,10 @@ class Steps(trio.abc.Instrument):
         self._task = None
 
     def task_scheduled(self, task: trio.lowlevel.Task) -> None:
-        self._is_ready |= task is self._task
+        self._ready.add(task)
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        self._is_ready &= task is not self._task
+        self._ready.discard(task)
 
     def after_task_step(self, task: trio.lowlevel.Task) -> None:
         if self._task is None:
@@ -56,6 +60,15 @@ class Steps(trio.abc.Instrument):
             self._is_late = False
             self._on_cancel()
         if self.count == self._cancel_at:
-            self._is_late = self.was_ready = self._is_ready
+            self._is_late = self._task in self._ready
+            self.was_ready = any(map(self._is_ours, self._ready))
             self._on_cancel()
             self.scope.cancel()
+
+    def _is_ours(self, task: trio.lowlevel.Task) -> bool:
+        """Tell whether *task* is the one that called `begin`, or comes from it and is none of the library's own."""
+        while task is not self._task:
+            if task.name == OURS or task.parent_nursery is None:
+                return False
+            task = task.parent_nursery.parent_task
+        return True
