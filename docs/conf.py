@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import subprocess
 import sys
 import tomllib
@@ -94,9 +95,21 @@ def write_unreleased(app: Sphinx) -> None:
     done = subprocess.run(towncrier, cwd=HERE.parent, capture_output=True, text=True)
     if done.returncode != 0:
         raise ExtensionError(f"towncrier: {done.stderr}")
-    page = HERE / "_generated" / "unreleased.rst"
-    page.parent.mkdir(exist_ok=True)
-    page.write_text(done.stdout, encoding="utf-8")
+    write("unreleased", done.stdout)
+
+
+def write_codes(app: Sphinx) -> None:
+    """Write the tables of the page about close codes."""
+    tables = runpy.run_path(str(HERE / "close_codes.py"))
+    write("codes", tables["registered"]())
+    write("ranges", tables["ranges"]())
+
+
+def write(name: str, content: str) -> None:
+    """Write a part of a page, for the page to include."""
+    path = HERE / "_generated" / f"{name}.rst"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(content, encoding="utf-8")
 
 
 class TestRole(SphinxRole):
@@ -121,5 +134,6 @@ class TestRole(SphinxRole):
 def setup(app: Sphinx) -> None:
     app.add_role("test", TestRole())
     app.connect("builder-inited", write_unreleased)
+    app.connect("builder-inited", write_codes)
     app.connect("autodoc-process-docstring", rewrite_fences, priority=100)  # before napoleon
     app.connect("missing-reference", find_public_name)
