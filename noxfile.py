@@ -231,7 +231,9 @@ def browser(session: nox.Session) -> None:
         atexit.register(print, missing, flush=True)  # below nox's own summary
         session.skip(missing)
     session.install("-e", ".", *group("test"))
-    session.run("python", "-m", "pytest", *(session.posargs or ["tests/browser"]), env={"CHROMIUM": chromium})
+    env = {"CHROMIUM": chromium, "SCREENSHOTS": str(Path(session.cache_dir).resolve() / "screenshots")}
+    shutil.rmtree(env["SCREENSHOTS"], ignore_errors=True)  # those of an earlier run
+    session.run("python", "-m", "pytest", *(session.posargs or ["-n", "2", "tests/browser"]), env=env)
 
 
 def find_browser() -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -27,23 +27,27 @@ class Cable:
         self.port = port
         self.target = target
         self._is_cut = False
-        self._flows = trio.Event()
-        self._flows.set()
+        self._to_page = trio.Event()  # set as long as bytes pass in this direction
+        self._to_server = trio.Event()
         self._streams: set[trio.SocketStream] = set()
+        self.mend()
 
     def cut(self) -> None:
         """Reset all connections, and all that are tried from now on."""
         self._is_cut = True
         reset(*self._streams)
 
-    def silence(self) -> None:
+    def silence(self, *, to_page_alone: bool = False) -> None:
         """Let nothing pass any more: no byte, and no word that something is wrong."""
-        self._flows = trio.Event()
+        self._to_page = trio.Event()
+        if not to_page_alone:
+            self._to_server = trio.Event()
 
     def mend(self) -> None:
         """Be whole again. What was cut stays so, what was silenced flows."""
         self._is_cut = False
-        self._flows.set()
+        self._to_page.set()
+        self._to_server.set()
 
     async def carry(self, near: trio.SocketStream) -> None:
         """Forward one connection, until either side has ended it."""
@@ -59,16 +63,18 @@ class Cable:
             async with far, trio.open_nursery() as nursery:
                 pair = {near, far}
                 self._streams |= pair
-                nursery.start_soon(self._forward, near, far)
-                nursery.start_soon(self._forward, far, near)
+                nursery.start_soon(self._forward, near, far, lambda: self._to_server)
+                nursery.start_soon(self._forward, far, near, lambda: self._to_page)
             self._streams -= pair
 
-    async def _forward(self, source: trio.SocketStream, sink: trio.SocketStream) -> None:
+    async def _forward(
+        self, source: trio.SocketStream, sink: trio.SocketStream, flows: Callable[[], trio.Event]
+    ) -> None:
         try:
             while data := await source.receive_some(CHUNK):
-                await self._flows.wait()
+                await flows().wait()
                 await sink.send_all(data)
-            await self._flows.wait()
+            await flows().wait()
             await sink.send_eof()
         except trio.BrokenResourceError:
             reset(sink, source)

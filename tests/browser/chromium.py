@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -35,16 +36,22 @@ END_TIMEOUT: Final = 10
 class Chromium:
     """A browser that runs, with an empty profile in *folder*; ended with the block.
 
+    It trusts no certificate of ours but those with one of the *trusted* public keys: the SHA-256 of a
+    SubjectPublicKeyInfo, in base64.
+
     Attributes:
         url: where it speaks the DevTools protocol.
+        tab: the name of one that connections share, if they have opened one.
     """
 
     url: str
+    tab: str | None = None
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, trusted: Iterable[str] = ()) -> None:
         self._command = [
             os.environ.get("CHROMIUM", "chromium"),
             *FLAGS,
+            f"--ignore-certificate-errors-spki-list={','.join(trusted)}",
             f"--user-data-dir={folder / 'profile'}",
             "about:blank",
         ]

@@ -83,15 +83,26 @@ class Browser:
 
     async def open_page(self, url: str = "about:blank") -> Page:
         """Open *url* as somebody does who has never been there."""
-        context = await self.call("Target.createBrowserContext", disposeOnDetach=True)
-        context_id: str = context["browserContextId"]
-        target = await self.call("Target.createTarget", url="about:blank", browserContextId=context_id)
-        attached = await self.call("Target.attachToTarget", targetId=target["targetId"], flatten=True)
-        page = self._pages[attached["sessionId"]] = Page(self, target["targetId"], attached["sessionId"])
-        for domain in ("Page", "Runtime", "Log", "Network"):
-            await page.call(f"{domain}.enable")
+        page = await self.attach(await self.open_tab(keep=False))
         if url != "about:blank":
             await page.go_to(url)
+        return page
+
+    async def open_tab(self, *, keep: bool) -> str:
+        """Open an empty tab in a context of its own, which may outlive this connection; return its name."""
+        context = await self.call("Target.createBrowserContext", disposeOnDetach=not keep)
+        context_id: str = context["browserContextId"]
+        target: str = (await self.call("Target.createTarget", url="about:blank", browserContextId=context_id))[
+            "targetId"
+        ]
+        return target
+
+    async def attach(self, target: str) -> Page:
+        """Take a tab by its name."""
+        attached = await self.call("Target.attachToTarget", targetId=target, flatten=True)
+        page = self._pages[attached["sessionId"]] = Page(self, target, attached["sessionId"])
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            await page.call(f"{domain}.enable")
         return page
 
 
@@ -99,6 +110,8 @@ class Page:
     """A tab.
 
     Attributes:
+        browser: what it is a tab of.
+        is_closed: whether `close` was called.
         errors: what the console shows as errors, and exceptions that no script has caught. A test fails of those that
             match none of `expected`.
         expected: patterns of errors that belong to the test.
@@ -106,10 +119,11 @@ class Page:
     """
 
     def __init__(self, browser: Browser, target: str, session: str) -> None:
-        self._browser = browser
+        self.browser = browser
         self._target = target
         self._session = session
         self._loaded = trio.Event()
+        self.is_closed = False
         self.errors: list[str] = []
         self.expected: list[str] = []
         self.sockets: list[tuple[str, dict[str, Any]]] = []
@@ -137,7 +151,7 @@ class Page:
 
     async def call(self, method: str, **params: Any) -> dict[str, Any]:
         """Call a method of the DevTools protocol, of this page."""
-        return await self._browser.call(method, self._session, **params)
+        return await self.browser.call(method, self._session, **params)
 
     # -- where it is -----------------------------------------------------------------------------------------------
 
@@ -165,7 +179,13 @@ class Page:
 
     async def close(self) -> None:
         """Close the tab as a person does."""
-        await self._browser.call("Target.closeTarget", targetId=self._target)
+        self.is_closed = True
+        await self.browser.call("Target.closeTarget", targetId=self._target)
+
+    async def crash(self) -> None:
+        """End its process, as a bug in there would."""
+        self.is_closed = True
+        await self.call("Page.crash")
 
     # -- what is in it ---------------------------------------------------------------------------------------------
 
