@@ -1,0 +1,26 @@
+"""The WebSocket interfaces of browsers, for trio programs: what pages call `WebSocket`, `CloseEvent`, `EventTarget`."""
+
+from ._connecting import ClientOptions
+from ._events import CloseEvent, CloseEventInit, Event, EventInit, MessageEvent, MessageEventInit
+from ._exceptions import AbortError, DOMException, InvalidAccessError, InvalidStateError, SyntaxError
+from ._target import AbortController, AbortSignal, EventTarget
+from ._websocket import WebSocket
+
+__all__ = [
+    "AbortController",
+    "AbortError",
+    "AbortSignal",
+    "ClientOptions",
+    "CloseEvent",
+    "CloseEventInit",
+    "DOMException",
+    "Event",
+    "EventInit",
+    "EventTarget",
+    "InvalidAccessError",
+    "InvalidStateError",
+    "MessageEvent",
+    "MessageEventInit",
+    "SyntaxError",
+    "WebSocket",
+]
