@@ -231,9 +231,8 @@ class Block(AbstractAsyncContextManager["Block"]):
                 except trio.Cancelled:  # the next checkpoint tells again
                     self._limit(self._options.cancel_timeout)
                     self._cancel_handlers()
-                    with trio.CancelScope(
-                        shield=True, deadline=max(self._bound.deadline, trio.current_time()) + MARGIN
-                    ):
+                    bound = max(self._bound.deadline, trio.current_time()) + MARGIN
+                    with trio.CancelScope(shield=True, deadline=bound):
                         await self._idle.wait()
             except KeyboardInterrupt as error:
                 interrupt = error
@@ -243,7 +242,7 @@ class Block(AbstractAsyncContextManager["Block"]):
 
     # -- the tasks ------------------------------------------------------------------------------------------------
 
-    def _spawn(self, task: Callable[[Unpack[Arguments]], Awaitable[None]], *arguments: Unpack[Arguments]) -> None:
+    def _spawn(self, task: Callable[[Unpack[Arguments]], Awaitable[None]], *arguments: *Arguments) -> None:
         assert self._home is not None
         if not self._tasks:
             self._idle = trio.Event()

@@ -6,7 +6,8 @@ it is first set, and keeps it when it is set to another. Handlers are called one
 coroutine function is started as a task, in that order, and not waited for.
 """
 
-# pyright: reportPrivateUsage=false  # a controller is the one who aborts its signal
+# A controller is the one who aborts its signal.
+# pyright: reportPrivateUsage=false
 
 from __future__ import annotations
 
@@ -166,9 +167,7 @@ class EventTarget:
     def _start(self, handler: Coroutine[Any, Any, object], event: Event) -> None:
         """Run what an async handler of *event* has returned, in a task."""
         handler.close()
-        raise InvalidStateError(
-            f"{handler!r} is of an async function, and {self!r} has no nursery (any more) to run it in"
-        )
+        raise InvalidStateError(f"{handler!r} needs a nursery, and {self!r} has none (any more)")
 
     def _handler(self, type: str) -> EventHandler | None:
         """Return what the attribute for the events of *type* is set to."""

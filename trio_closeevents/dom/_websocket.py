@@ -70,6 +70,7 @@ class WebSocket(Block, EventTarget):
         self._outgoing: deque[str | bytes] = deque()
         self._closing: tuple[int | None, str] | None = None
         self._work = trio.Event()  # for the task that sends
+        self._is_flushing = False  # it ends when it has nothing to do
         self._sent = trio.Event()  # that task is done
         Block.__init__(self, url, protocols, nursery, dict(options))
 
@@ -250,19 +251,19 @@ class WebSocket(Block, EventTarget):
         while True:
             while self._outgoing:
                 await core.send(self._outgoing.popleft())
-            if self._closing is not None or self._is_left or self._state is ReadyState.CLOSED:
+            if self._closing is not None or self._is_flushing:
                 return
             self._work = trio.Event()
             await self._work.wait()
 
     async def _flush(self) -> None:
+        self._is_flushing = True
         self._work.set()
         await self._sent.wait()
 
     def _ended(self, event: EventOfTheCore, *, failed: bool) -> None:
         self._state = ReadyState.CLOSED
         self._outgoing.clear()
-        self._work.set()
         try:
             if failed:
                 self._dispatch(trusted(Event("error")))
