@@ -91,7 +91,8 @@ class Facts:
 
     @property
     def buffered(self) -> int:
-        """Bytes of messages that were sent by the program and not yet given to the network."""
+        """Bytes of messages that were sent by the program and not given to the network; after the end, those that never
+        were."""
         return self._writer.outbox.payload
 
     @property

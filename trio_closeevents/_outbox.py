@@ -22,6 +22,7 @@ class Outbox:
         self._small: list[bytes] = []  # behind the pieces, to be put together
         self._small_payload = 0
         self._written = 0  # bytes of the first piece that are gone already
+        self._lost_payload = 0
         self.size = 0
 
     def put(self, header: bytes, payload: bytes, length: int) -> int:
@@ -75,16 +76,17 @@ class Outbox:
             self._written -= length
 
     def clear(self) -> None:
-        """Forget what is queued: it can no longer be written."""
+        """Forget what is queued, but for how much it was: it can no longer be written."""
+        self._lost_payload = self.payload
         self._pieces.clear()
         self._small.clear()
         self._small_payload = self._written = self.size = 0
 
     @property
     def payload(self) -> int:
-        """Bytes of messages that were not handed over yet; of a piece that is half gone, its headers went first."""
+        """Bytes of messages that were not handed over; of a piece that is half gone, its headers went first."""
         if not self._pieces:
-            return self._small_payload
+            return self._lost_payload + self._small_payload
         piece, payload = self._pieces[0]
-        others = sum(size for _, size in self._pieces) - payload + self._small_payload
+        others = self._lost_payload + sum(size for _, size in self._pieces) - payload + self._small_payload
         return others + min(payload, len(piece) - self._written)

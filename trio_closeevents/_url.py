@@ -24,6 +24,9 @@ DEFAULT_PORTS: Final = {"ws": 80, "wss": 443}
 FORBIDDEN: Final = re.compile(r"[\x00-\x20\x7f]")
 FORBIDDEN_IN_HOST: Final = re.compile(r"[^!-~]|[%<>\[\\\]^|]")
 CREDENTIALS: Final = re.compile(r"[^/?#]*//[^/?#]*@")
+# What a request may have as it is: more than RFC 3986 allows, since a URL that the web has serialised goes unchanged.
+LEFT_IN_PATH: Final = "/%:@!$&'()*+,;=~-._[]|"
+LEFT_IN_QUERY: Final = LEFT_IN_PATH + "?\\^`{}"
 BRACKETED: Final = re.compile(r"\[[^\[\]]*\](:[0-9]*)?")
 
 
@@ -76,9 +79,9 @@ def parse_url(url: str) -> URL:
         raise ValueError(f"URL {shown(url)!r} has no host")
     if port == 0:
         raise ValueError(f"URL {shown(url)!r} has port 0: the range is 1-65535")
-    target = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
+    target = quote(parts.path or "/", safe=LEFT_IN_PATH)
     if parts.query or url.endswith("?"):
-        target += "?" + quote(parts.query, safe="/%:@!$&'()*+,;=~-._?")
+        target += "?" + quote(parts.query, safe=LEFT_IN_QUERY)
     host = checked_host(host, parts.netloc, url)
     return URL(parts.scheme == "wss", host, port or DEFAULT_PORTS[parts.scheme], target)
 

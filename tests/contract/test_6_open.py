@@ -8,7 +8,7 @@ import trio
 from trio_closeevents import CloseCause, CloseFrame, ConnectionBroken, LocallyClosed, WebSocket
 from trio_closeevents.testing import PING, PONG, TEXT, ScriptedPeer
 
-from .stage import Stage, echo_close, end_transport, event, leave, only_read, read_to_the_end
+from .stage import Stage, do_nothing, echo_close, end_transport, event, leave, only_read, read_to_the_end
 
 
 async def test_send_and_receive_carry_every_kind_of_message(stage: Stage) -> None:
@@ -430,6 +430,18 @@ async def test_buffered_counts_payload_until_the_network_has_it(stage: Stage) ->
 
     outcome = await stage.play(block, script, bounded=True, close_timeout=10)
     assert outcome.ws.buffered == 0
+
+
+async def test_buffered_keeps_what_never_left(stage: Stage) -> None:
+    """After the end, `buffered` tells how much of the program's messages was lost on this side."""
+
+    async def block(ws: WebSocket) -> None:
+        with trio.move_on_after(0.1):
+            await ws.send(bytes(8_000_000))
+        ws.abort()
+
+    outcome = await stage.play(block, do_nothing, bounded=True)
+    assert 0 < outcome.ws.buffered <= 8_000_000
 
 
 async def test_nothing_outlives_the_block(stage: Stage) -> None:

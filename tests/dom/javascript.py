@@ -32,7 +32,7 @@ class Line(NamedTuple):
 
 def parse(line: str) -> Line:
     """Take *line* apart."""
-    tokens = [match for match in TOKEN.finditer(line)]
+    tokens = list(TOKEN.finditer(line))
     assert "".join(match[0] for match in tokens) == line, line
     name = tokens[0]["name"]
     if len(tokens) == 1:

@@ -16,14 +16,21 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import trio
-
 from tls import RawTls
 
 __all__ = ["PLAIN_OK", "Saw", "ScriptedServer", "serve_scripts"]
 
 GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-PLAIN_OK: Final = [["accept"], ["sleep", 0.1], ["send", ["close", 1000]], ["await", "close", 4], ["sleep", 0.25], ["fin"]]
+PLAIN_OK: Final = [
+    ["accept"],
+    ["sleep", 0.1],
+    ["send", ["close", 1000]],
+    ["await", "close", 4],
+    ["sleep", 0.25],
+    ["fin"],
+]
 HAS_ENDED: Final = (7, 8)  # TCP_CLOSE, TCP_CLOSE_WAIT: what a server knows that does not read
+TLS_RECORD: Final = b"\x16"
 ANSWER: Final = 0.25  # seconds for the client's own close_notify
 LOOK: Final = 0.05  # seconds between two looks at that
 LONG: Final = 5.0  # seconds; what sleeps longer is told in the time of the test
@@ -100,17 +107,11 @@ class ScriptedServer:
         self._reading: trio.CancelScope | None = None
         self._is_muted = self._is_over = False
 
-    def close(self) -> None:
-        """Listen no more."""
-        self._socket.close()
-
     async def serve(self) -> None:
         """Play the script to the first client."""
         listener = trio.SocketListener(trio.socket.from_stdlib_socket(self._socket))
-        try:
+        async with listener:
             stream: Any = await listener.accept()
-        except trio.ClosedResourceError:
-            return
         self.saw.connections += 1
         self._below: trio.SocketStream = stream
         if self._context is not None:
@@ -123,14 +124,15 @@ class ScriptedServer:
                 nursery.start_soon(self._read)
                 await self._play()
             except (AssertionError, ssl.SSLError, trio.BrokenResourceError, trio.ClosedResourceError):
-                pass  # the client is gone
+                self._end()  # the client is gone, or does not speak as this server does
             nursery.cancel_scope.cancel()
         await self._below.aclose()
 
     async def _play(self) -> None:
         if self.steps[0][0] != "sleep":
-            await self._until(lambda: b"\r\n\r\n" in self._buffer)
+            await self._until(lambda: b"\r\n\r\n" in self._buffer or self._buffer[:1] == TLS_RECORD)
             if b"\r\n\r\n" not in self._buffer:
+                self._end()
                 return
         for verb, *values in self.steps:
             await getattr(self, f"_do_{verb}")(*values)

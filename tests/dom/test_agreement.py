@@ -175,7 +175,7 @@ def judge(name: str, seen: dict[str, Any]) -> str:
     rules: list[Rule] = [rule for rule in DEVIATIONS if name in rule.scenarios]
     expectations = outcomes(name)
     for rule in rules:
-        expectations = [rule.instead(name, each) for each in expectations]
+        expectations = [other for each in expectations for other in rule.instead(SCENARIOS[name], each)]
     found = [differences(seen, each) for each in expectations]
     return "" if not all(found) else "\n  ".join([name, *found[0]])
 

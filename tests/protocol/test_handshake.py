@@ -575,6 +575,7 @@ def test_bytes_behind_the_upgrade_are_kept(cut: Cut) -> None:
         (b"Sec-WebSocket-Protocol: c\r\n", b"-", "subprotocol c"),
         (b"Sec-WebSocket-Protocol: \xe4\r\n", b"-", "malformed answer"),
         (b"Sec-WebSocket-Protocol: a, b\r\n", b"-", "subprotocol a, b"),
+        (b"Sec-WebSocket-Protocol: a\r\nSec-WebSocket-Protocol: a\r\n", b"-", "more than one subprotocol"),
         (b"Sec-WebSocket-Extensions: permessage-deflate\r\n", b"-", "extension permessage-deflate"),
         (b"X: a\r\n b\r\n", b"-", "malformed answer"),
         (b"X: a\x00b\r\n", b"-", "malformed answer"),

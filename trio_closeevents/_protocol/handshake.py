@@ -314,6 +314,8 @@ class ClientHandshake:
             raise BadResponse(f"malformed answer to the opening handshake: {error}") from error
         if len(headers.get_all("sec-websocket-extensions")) > 1:  # wsproto: only the last of them counts
             raise BadResponse("malformed answer to the opening handshake: more extensions than the one that we offer")
+        if len(headers.get_all("sec-websocket-protocol")) > 1:  # RFC 6455 §11.3.4; wsproto takes the last of them
+            raise BadResponse("malformed answer to the opening handshake: it names more than one subprotocol")
         return Response(101, headers)
 
     def _read_body(self, data: bytes) -> Response | None:
