@@ -150,7 +150,7 @@ def test_payload_of_small_frames_needs_no_look_at_them() -> None:
 
 
 def test_clear_forgets_everything_but_how_much_it_was() -> None:
-    """After `clear` the outbox is as new, in the middle of a frame too; only the messages that never left still count."""
+    """After `clear` the outbox is as new, in the middle of a frame too; only messages that never left still count."""
     outbox = Outbox()
     outbox.append(BIG, 3)
     outbox.append(b"\x81\x03abc", 3)

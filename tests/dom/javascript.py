@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 __all__ = ["Line", "parse"]
@@ -19,7 +20,7 @@ TOKEN: Final = re.compile(
     r"|(?P<name>[A-Za-z][\w.]*)|(?P<mark>[(),]))"
 )
 ESCAPE: Final = re.compile(r"\\(?:u\{([0-9A-Fa-f]+)\}|u([0-9A-Fa-f]{4})|(.))")
-HELPERS: Final = {"h.rep": lambda text, times: text * times, "h.bytes": bytes}
+HELPERS: Final[dict[str, Callable[..., Any]]] = {"h.rep": lambda text, times: text * times, "h.bytes": bytes}
 VALUES: Final = {"NaN": math.nan, "undefined": None}
 
 

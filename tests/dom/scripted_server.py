@@ -21,7 +21,7 @@ from tls import RawTls
 __all__ = ["PLAIN_OK", "Saw", "ScriptedServer", "serve_scripts"]
 
 GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-PLAIN_OK: Final = [
+PLAIN_OK: Final[list[list[Any]]] = [
     ["accept"],
     ["sleep", 0.1],
     ["send", ["close", 1000]],
@@ -64,9 +64,9 @@ def encode(kind: str, *values: Any) -> bytes:
             return frame({"op": 8, "hex": values[0]})
         case "raw":
             return bytes.fromhex(values[0])
-        case "frame":
+        case _:
+            assert kind == "frame", kind
             return frame(values[0])
-    raise AssertionError(kind)
 
 
 def frame(fields: dict[str, Any]) -> bytes:
@@ -130,7 +130,7 @@ class ScriptedServer:
 
     async def _play(self) -> None:
         if self.steps[0][0] != "sleep":
-            await self._until(lambda: b"\r\n\r\n" in self._buffer or self._buffer[:1] == TLS_RECORD)
+            await self._until(lambda: b"\r\n\r\n" in self._buffer or self._buffer.startswith(TLS_RECORD))
             if b"\r\n\r\n" not in self._buffer:
                 self._end()
                 return

@@ -3,6 +3,7 @@
 from ._connecting import ClientOptions
 from ._events import CloseEvent, CloseEventInit, Event, EventInit, MessageEvent, MessageEventInit
 from ._exceptions import AbortError, DOMException, InvalidAccessError, InvalidStateError, SyntaxError
+from ._stream import Promise, WebSocketCloseInfo, WebSocketError, WebSocketOpenInfo, WebSocketStream
 from ._target import AbortController, AbortSignal, EventTarget
 from ._websocket import WebSocket
 
@@ -21,6 +22,11 @@ __all__ = [
     "InvalidStateError",
     "MessageEvent",
     "MessageEventInit",
+    "Promise",
     "SyntaxError",
     "WebSocket",
+    "WebSocketCloseInfo",
+    "WebSocketError",
+    "WebSocketOpenInfo",
+    "WebSocketStream",
 ]

@@ -120,6 +120,9 @@ class Block(AbstractAsyncContextManager["Block"]):
     async def _live(self, core: WebSocket) -> None:
         """Work for the program until the connection ends. Cancelled when the block is left."""
 
+    async def _linger(self, core: WebSocket) -> None:
+        """Keep the connection, which has ended, for what is still to be had of it. Cancelled when the block is left."""
+
     @abstractmethod
     async def _flush(self) -> None:
         """Hand over what the program has sent; the bound, which may be reached, ends the connection."""
@@ -300,6 +303,7 @@ class Block(AbstractAsyncContextManager["Block"]):
             await core.wait_closed()
             self._limit(FIN_TIMEOUT)
             await core.aclose()  # returns when TCP has ended
+            await self._linger(core)
         await self._flush()
 
     @protected
