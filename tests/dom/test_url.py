@@ -95,7 +95,9 @@ def test_extra_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None
     assert dom.CloseEvent("close").code == 0
 
 
-@pytest.mark.parametrize("protocols", [[], (), "chat", ["a", "b"], iter(["x!#$%&'*+-.^_`|~9"]), [5]], ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize(
+    "protocols", [[], (), "chat", ["a", "b"], iter(["x!#$%&'*+-.^_`|~9"]), [5]], ids=lambda value: type(value).__name__
+)
 def test_protocols_are_tokens(protocols: Any) -> None:
     """One, several or none."""
     dom.WebSocket("ws://h", protocols)

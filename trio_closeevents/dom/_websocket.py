@@ -264,6 +264,8 @@ class WebSocket(Block, EventTarget):
     def _ended(self, event: EventOfTheCore, *, failed: bool) -> None:
         self._state = ReadyState.CLOSED
         self._outgoing.clear()
+        self._is_flushing = True
+        self._work.set()
         try:
             if failed:
                 self._dispatch(trusted(Event("error")))
