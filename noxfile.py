@@ -134,9 +134,10 @@ def install_package(session: nox.Session) -> None:
 def lowest_versions(session: nox.Session) -> list[str]:
     """Return the lowest versions that pyproject.toml allows, of all that a user installs."""
     metadata = PROJECT["project"]
-    pins: list[str] = []
     extras = metadata["optional-dependencies"]
-    for requirement in [*metadata["dependencies"], *extras["cli"], *extras["otel"], *extras["routing"]]:
+    extra = [requirement for name in ("cli", "dom", "otel", "routing") for requirement in extras[name]]
+    pins: list[str] = []
+    for requirement in [*metadata["dependencies"], *extra]:
         bound = re.fullmatch(r"([A-Za-z0-9._-]+)>=([0-9.]+)", requirement)
         if bound is None:
             session.error(f"{requirement!r} has no lowest version of the form name>=1.2.3")

@@ -18,7 +18,7 @@ import trio
 import trustme
 from tls import client_context, server_context
 
-from .deviations import DEVIATIONS, Rule
+from .deviations import DEVIATIONS, Rule, as_rst
 from .page import Page
 from .scripted_server import LONG, PLAIN_OK, ScriptedServer, serve_scripts
 
@@ -186,6 +186,23 @@ def contexts(authority: trustme.CA, server_certificate: trustme.LeafCert) -> tup
     return server_context(server_certificate, TLS), client_context(authority, TLS), client_context(trustme.CA(), TLS)
 
 
+def test_every_situation_that_needs_no_page_is_played() -> None:
+    """204 of them; each deviation names situations that there are, and none is in two rules."""
+    named = [name for rule in DEVIATIONS for name in rule.scenarios]
+
+    assert len(SCENARIOS) == sum(map(len, GROUPS.values())) == 204
+    assert set(named) <= set(SCENARIOS)
+    assert len(set(named)) == len(named)
+
+
+def test_deviations_are_documented() -> None:
+    """The docs have the same table as the test."""
+    page = Path(__file__).parents[2] / "docs" / "dom_deviations.txt"
+
+    assert page.read_text("utf-8") == as_rst()
+
+
+@pytest.mark.once
 @pytest.mark.parametrize("group", GROUPS)
 async def test_agrees_with_chromium(group: str, contexts: tuple[ssl.SSLContext, ...]) -> None:
     """Events, their order and all they say, what calls return and raise, and what the server sees are Chromium's,

@@ -436,6 +436,39 @@ async def test_async_handler_in_a_nursery_runs_to_its_end(autojump_clock: MockCl
     assert told == ["ended"]
 
 
+async def test_close_in_a_handler_drops_what_follows(autojump_clock: MockClock) -> None:
+    """Two messages came together; the first one's handler closes, so the second is not told."""
+    stage = Stage()
+    stage.socket.onmessage = lambda _: stage.socket.close(3000)
+    async with stage.socket:
+        await stage.open()
+        await stage.peer.send(stage.peer.frame(TEXT, b"1"), stage.peer.frame(TEXT, b"2"))
+        await stage.peer.be_polite()
+        await stage.closed.wait()
+
+    assert stage.told == ["open", "1", (3000, "", True)]
+
+
+async def test_cancelled_block_cancels_its_handlers(autojump_clock: MockClock) -> None:
+    """They are tasks in the block, so the cancellation is theirs too; a handler that never returns holds nobody up."""
+    stage = Stage(cancel_timeout=0)
+    ended: list[str] = []
+
+    async def handle(event: dom.Event) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            ended.append(event.type)
+
+    stage.socket.onopen = handle
+    with trio.move_on_after(1) as scope:
+        async with stage.socket:
+            await stage.open()
+            await trio.sleep_forever()
+    assert scope.cancelled_caught
+    assert ended == ["open"]
+
+
 async def test_handlers_that_raise_do_not_stop_the_others(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -676,6 +709,7 @@ def test_signal_that_interrupts_the_ending_drops_the_connection() -> None:
         stage = Stage(close_timeout=30)
         stage.socket.onclose = lambda event: told.append((event.code, event.value.cause))
 
+        @trio.lowlevel.enable_ki_protection  # so that trio delivers it to the main task, which waits
         async def interrupt() -> None:
             await wait_all_tasks_blocked()
             signal.raise_signal(signal.SIGINT)
@@ -685,8 +719,12 @@ def test_signal_that_interrupts_the_ending_drops_the_connection() -> None:
                 await stage.open()
                 nursery.start_soon(interrupt)
 
-    with pytest.raises(BaseExceptionGroup) as caught:
-        trio.run(main)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job inherits it as ignored
+    try:
+        with pytest.raises(BaseExceptionGroup) as caught:
+            trio.run(main)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert [type(each) for each in caught.value.exceptions] == [KeyboardInterrupt]
     assert told == [(1006, "exit")]
 

@@ -171,9 +171,7 @@ class Block(AbstractAsyncContextManager["Block"]):
         left_by = self._leave_body(kind, error, trace)
         self._leave(left_by or self._failure)
         interrupt = await self._wait_until_idle()
-        home, self._home = self._home, None
-        while home is not None and home.child_tasks:
-            await trio.lowlevel.cancel_shielded_checkpoint()
+        self._home = None
         await self._manager.__aexit__(None, None, None)
         failure = interrupt or self._failure
         if failure is not None and left_by is not None:
@@ -182,8 +180,6 @@ class Block(AbstractAsyncContextManager["Block"]):
             raise_unchanged(failure)
         if left_by is None:
             await trio.lowlevel.checkpoint_if_cancelled()
-        elif left_by is not error:
-            raise_unchanged(left_by)
 
     def _leave_body(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -130,8 +130,7 @@ class EventTarget:
 
     def _remove(self, listener: Listener) -> None:
         listener.removed = True
-        if listener in self._listeners:
-            self._listeners.remove(listener)
+        self._listeners.remove(listener)
 
     def dispatchEvent(self, event: Event) -> bool:
         """Call the listeners for an event that was made by hand; tell whether none of them has canceled it.
