@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from docutils import nodes
-from sphinx.addnodes import download_reference
+from sphinx.addnodes import download_reference, pending_xref
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxRole
 from sphinx.util.nodes import make_refnode
@@ -19,13 +19,13 @@ from sphinx.util.nodes import make_refnode
 from trio_closeevents import __version__
 
 if TYPE_CHECKING:
-    from docutils.nodes import Element, reference
-    from sphinx.addnodes import pending_xref
+    from docutils.nodes import Element, document, reference
     from sphinx.application import Sphinx
     from sphinx.environment import BuildEnvironment
 
 HERE: Final = Path(__file__).parent
 PACKAGE: Final = "trio_closeevents"
+TWICE: Final = ("CloseEvent", "WebSocket")  # in the core and in `dom`
 
 metadata = tomllib.loads((HERE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
@@ -55,7 +55,7 @@ nitpick_ignore_regex = [
     ("py:class", r"(Any|Awaitable|Callable|Iterable|Iterator|AsyncIterator|AsyncGenerator|Mapping|Sequence|Self|Path)"),
     (
         "py:class",
-        r"(AbstractAsyncContextManager|Address|CookieJar|ExtensionFactory|Handler|HeadersLike|OnClose|Origin)",
+        r"(AbstractAsyncContextManager|Address|CookieJar|EventHandler|ExtensionFactory|Handler|HeadersLike|OnClose|Origin)",
     ),
     ("py:class", r"(Origin|ProcessRequest|ProcessResponse|ProxyLike|SelectSubprotocol|Session|Transport)"),
     ("py:.*", rf"{PACKAGE}\.routing\.Any\w+"),  # type variables
@@ -79,6 +79,13 @@ def find_public_name(app: Sphinx, env: BuildEnvironment, node: pending_xref, con
     if node.get("refdomain") != "py" or entry is None:
         return None
     return make_refnode(app.builder, node["refdoc"], entry.docname, entry.node_id, contnode, name)
+
+
+def mean_the_core(app: Sphinx, doctree: document) -> None:
+    """Let a bare name mean the core's own, if `dom` has one of that name too; on the page of `dom` it means that."""
+    for node in doctree.findall(pending_xref):
+        if node.get("reftarget") in TWICE and app.env.docname != "dom":
+            node["reftarget"] = f"{PACKAGE}.{node['reftarget']}"
 
 
 def rewrite_fences(app: Sphinx, what: str, name: str, obj: object, options: Any, lines: list[str]) -> None:
@@ -139,4 +146,5 @@ def setup(app: Sphinx) -> None:
     app.connect("builder-inited", write_unreleased)
     app.connect("builder-inited", write_codes)
     app.connect("autodoc-process-docstring", rewrite_fences, priority=100)  # before napoleon
+    app.connect("doctree-read", mean_the_core)
     app.connect("missing-reference", find_public_name)

@@ -43,7 +43,8 @@ async def test_stream_opens_talks_and_closes(autojump_clock: MockClock) -> None:
             assert await stream.opened is opened
             assert (opened.extensions, opened.protocol) == ("", "")
             await opened.writable.send("é\ud800")
-            await opened.writable.send(bytearray(b"x"))
+            buffer: Any = bytearray(b"x")
+            await opened.writable.send(buffer)
             frames = [await pair.peer.receive() for _ in range(2)]
             assert [(each.opcode, each.payload) for each in frames if each] == [
                 (TEXT, "é\ufffd".encode()),

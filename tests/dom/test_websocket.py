@@ -348,12 +348,16 @@ async def test_stuck_close_frame_leaves_the_socket_closing() -> None:
     told: list[Any] = []
     closed = trio.Event()
 
+    def tell(event: dom.CloseEvent) -> None:
+        told.append((event.code, event.wasClean))
+        closed.set()
+
     (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
     async with listener, trio.open_nursery() as nursery:
         port = listener.socket.getsockname()[1]
         socket = dom.WebSocket(f"ws://127.0.0.1:{port}/", nursery=nursery, close_timeout=0.5)
         socket.onopen = lambda _: socket.send(bytes(20_000_000))
-        socket.onclose = lambda event: (told.append((event.code, event.wasClean)), closed.set())
+        socket.onclose = tell
         peer = ScriptedPeer(await listener.accept(), client=False)
         async with peer.stream:
             await peer.open()
@@ -586,10 +590,10 @@ async def test_leaving_the_block_sends_what_the_contract_says(
 async def test_cancelled_block_sends_1001(autojump_clock: MockClock) -> None:
     """And stays cancelled; a peer that does not answer has `cancel_timeout`."""
     stage = Stage(cancel_timeout=2)
+    start = trio.current_time()
     with trio.move_on_after(1) as scope:
         async with stage.socket:
             await stage.open()
-            start = trio.current_time()
             await trio.sleep_forever()
 
     assert scope.cancelled_caught
@@ -649,12 +653,14 @@ async def test_leaving_while_connecting_stops_that(autojump_clock: MockClock) ->
 
 async def test_nursery_that_is_cancelled_sends_1001(autojump_clock: MockClock) -> None:
     """The socket lives in it from the constructor on, and goes with it."""
+    stages: list[Stage] = []
     with trio.move_on_after(1):
         async with trio.open_nursery() as nursery:
-            stage = Stage(nursery=nursery)
-            await stage.open()
+            stages.append(Stage(nursery=nursery))
+            await stages[0].open()
             await trio.sleep_forever()
 
+    (stage,) = stages
     await stage.peer.drain()
     assert stage.peer.record[0] == "Close 1001"
     assert stage.told == ["open", (1006, "", False)]

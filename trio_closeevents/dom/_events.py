@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, TypedDict, TypeVar
 from ._webidl import dictionary, dom_string, truncated, usv_string
 
 if TYPE_CHECKING:
-    from trio_closeevents import CloseEvent as EventOfTheCore
+    import trio_closeevents
 
     from ._target import EventTarget, Listener
 
@@ -168,7 +168,7 @@ class Event:
 
     @property
     def timeStamp(self) -> float:
-        """When it was made: milliseconds since this module was imported."""
+        """When it was made, in milliseconds since this module was imported."""
         return self._time
 
     time_stamp = timeStamp
@@ -216,7 +216,7 @@ class MessageEvent(Event):
 
     @property
     def data(self) -> Any:
-        """The message: a `str`, or as `WebSocket.binaryType` has it."""
+        """The message, a `str` or what `WebSocket.binaryType` says."""
         return self._data
 
     @property
@@ -259,7 +259,7 @@ class CloseEvent(Event):
         self._was_clean: bool = fields.get("wasClean", False)
         self._code: int = fields.get("code", 0)
         self._reason: str = fields.get("reason", "")
-        self._value: EventOfTheCore | None = None
+        self._value: trio_closeevents.CloseEvent | None = None
 
     def __repr__(self) -> str:
         return f"<CloseEvent {self._type!r} {self._code} {self._reason!r} {'' if self._was_clean else 'not '}clean>"
@@ -282,7 +282,7 @@ class CloseEvent(Event):
         return self._reason
 
     @property
-    def value(self) -> EventOfTheCore | None:
+    def value(self) -> trio_closeevents.CloseEvent | None:
         """The core's event, which tells also what was sent and why; `None` for an event made by hand."""
         return self._value
 
@@ -312,7 +312,7 @@ def trusted(event: AnyEvent, is_trusted: bool = True) -> AnyEvent:
     return event
 
 
-def close_event_of(value: EventOfTheCore) -> CloseEvent:
+def close_event_of(value: trio_closeevents.CloseEvent) -> CloseEvent:
     """Return the event that tells of *value* as a page would be told."""
     code = 1006 if value.received is None else value.code  # a TLS handshake that failed looks like any other failure
     event = CloseEvent("close", {"wasClean": value.was_clean, "code": code, "reason": value.reason})

@@ -117,7 +117,7 @@ class WebSocket(Block, EventTarget):
 
     @property
     def binaryType(self) -> str:
-        """What binary messages are: `bytes` for "blob", `bytearray` for "arraybuffer". Other values are ignored."""
+        """What binary messages are, `bytes` for "blob", `bytearray` for "arraybuffer". Other values are ignored."""
         return self._binary_type
 
     @binaryType.setter
