@@ -63,10 +63,8 @@ nitpick_ignore_regex = [
         "py:class",
         r"(Break|HalfCloseableStream|UUID|Enum|IntEnum|StrEnum|SSLContext|TracebackType|Exception|BaseException)",
     ),
-    (
-        "py:.*",
-        rf"{PACKAGE}\.((testing|dom)\.)?_.*",
-    ),  # a private name that a signature shows; the public ones are found below
+    # A private name that a signature shows; the public ones are found below.
+    ("py:.*", rf"{PACKAGE}\.((testing|dom)\.)?_.*"),
 ]
 
 
