@@ -31,7 +31,8 @@ async def in_a_block(stream: trio.abc.Stream, told: list[Any]) -> None:
     async with dom.WebSocket("ws://test/", stream=stream, cancel_timeout=CANCEL_TIMEOUT) as socket:
         socket.onopen = lambda _: socket.send("hello")
         socket.onmessage = handle
-        socket.addEventListener("close", lambda event: (told.append(event.code), closed.set()))
+        socket.addEventListener("close", lambda event: told.append(event.code))
+        socket.addEventListener("close", lambda _: closed.set())
         await closed.wait()
 
 

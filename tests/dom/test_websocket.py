@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import signal
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
 import pytest
@@ -705,6 +707,58 @@ async def test_async_handler_that_comes_too_late_is_logged(
     assert told == ["mine"]
     socket.dispatchEvent(dom.Event("mine"))
     assert "has none (any more)" in caplog.text
+
+
+async def messages(stage: Stage) -> AsyncGenerator[str, None]:
+    """Hold the block of a socket in a generator."""
+    async with stage.socket:
+        await stage.open()
+        yield "open"
+
+
+async def test_generator_that_is_closed_ends_at_once(autojump_clock: MockClock) -> None:
+    """What the stream takes at once is sent, and nobody waits for a silent peer."""
+    stage = Stage()
+    async with aclosing(messages(stage)) as generator:
+        assert await anext(generator) == "open"
+        start = trio.current_time()
+
+    assert trio.current_time() - start < 0.1
+    assert stage.told[-1] == (1006, "", False)
+
+
+async def test_block_that_somebody_else_ends_is_abandoned(autojump_clock: MockClock) -> None:
+    """As the garbage collector does it, in a task of trio's: the connection is dropped, with a warning."""
+    stage = Stage()
+    failed: list[str] = []
+
+    async def collect() -> None:
+        with pytest.warns(ResourceWarning, match="aclosing"):
+            await stage.socket.__aexit__(GeneratorExit, GeneratorExit(), None)
+
+    async with stage.socket:
+        await stage.open()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(collect)
+        await stage.closed.wait()
+        failed += [each for each in stage.told if each == "error"]
+
+    assert stage.told == ["open", "error", (1006, "", False)]
+    assert failed == ["error"]
+
+
+def test_block_that_outlives_trio_is_abandoned() -> None:
+    """Nothing is raised but the warning."""
+
+    async def main() -> dom.WebSocket:
+        stage = Stage()
+        async with stage.socket as socket:
+            pass
+        return socket
+
+    finalisation = trio.run(main).__aexit__(GeneratorExit, GeneratorExit(), None)
+    with pytest.warns(ResourceWarning, match="aclosing"), pytest.raises(StopIteration):
+        finalisation.__await__().__next__()
 
 
 def test_signal_that_interrupts_the_ending_drops_the_connection() -> None:

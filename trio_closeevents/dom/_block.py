@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import logging
 import math
+import warnings
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from types import TracebackType
 from typing import Any, Final, NoReturn, Self, TypeVarTuple, Unpack
 
@@ -33,6 +34,7 @@ __all__ = ["Block"]
 Arguments = TypeVarTuple("Arguments")
 
 FIN_TIMEOUT: Final = 2.0  # seconds that the server has to end TCP, once the ending is decided; Chromium's
+AT_ONCE: Final = 0.02  # seconds for the end of a generator: what goes without waiting
 MARGIN: Final = 1.0  # seconds beyond the bound, which is what acts
 ASKED_FOR: Final = frozenset(
     {CloseCause.EXIT, CloseCause.ERROR, CloseCause.CANCELLED, CloseCause.CLOSED, CloseCause.ABORTED}
@@ -149,7 +151,27 @@ class Block(AbstractAsyncContextManager["Block"]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.end(kind, error, trace)
+        if isinstance(error, GeneratorExit) and not self._is_in_own_task():
+            self._abandon()
+        else:
+            await self.end(kind, error, trace)
+
+    def _is_in_own_task(self) -> bool:
+        try:
+            return trio.lowlevel.current_task() is self._task
+        except RuntimeError:  # not in a task at all, but where the garbage collector runs
+            return False
+
+    def _abandon(self) -> None:
+        """Drop the connection, when the garbage collector ends the block; nobody can wait there."""
+        self._is_wanted = False
+        with suppress(RuntimeError):  # trio is not running any more
+            if self._core is None:
+                self._opening.cancel()
+            else:
+                self._core.abort()
+        text = f"{self!r} was left by the garbage collector: use `async with aclosing(...)` round its generator"
+        warnings.warn(text, ResourceWarning, stacklevel=2, source=self)
 
     @protected
     async def _hold(self) -> None:
@@ -158,6 +180,7 @@ class Block(AbstractAsyncContextManager["Block"]):
 
     async def begin(self) -> None:
         """Begin to connect."""
+        self._task = trio.lowlevel.current_task()
         self._manager = trio.open_nursery()
         self._home = await self._manager.__aenter__()
         self._body = trio.CancelScope()
@@ -194,8 +217,12 @@ class Block(AbstractAsyncContextManager["Block"]):
         """Tell the tasks that the block is left."""
         self._is_left = True
         self._left_by = left_by
-        is_patient = left_by is None or isinstance(left_by, Exception)
-        self._limit(self._options.close_timeout if is_patient else self._options.cancel_timeout)
+        if isinstance(left_by, GeneratorExit):
+            self._limit(AT_ONCE)
+        elif left_by is None or isinstance(left_by, Exception):
+            self._limit(self._options.close_timeout)
+        else:
+            self._limit(self._options.cancel_timeout)
         if self._core is None:
             self._give_up()
         self._life.cancel()
