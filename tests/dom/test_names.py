@@ -66,6 +66,18 @@ def test_public_name_has_a_docstring_of_its_own(name: str, value: Any) -> None:
     assert first.endswith((".", ":", "...`.")), name
 
 
+def test_repr_tells_what_a_thing_is() -> None:
+    """Enough to know it by in a log, and no password."""
+    controller, stream = dom.AbortController(), dom.WebSocketStream("ws://u:secret@h/x")
+    before = [repr(each) for each in (controller, stream.opened, dom.EventTarget())]
+    controller.abort()
+
+    assert before == ["<AbortController of <AbortSignal>>", "<Promise pending>", "<EventTarget with 0 listeners>"]
+    assert repr(controller) == "<AbortController of <AbortSignal, aborted>>"
+    assert repr(stream) == "<dom.WebSocketStream ws://h>"
+    assert repr(dom.WebSocket("ws://u:secret@h/x")) == "<dom.WebSocket ws://h CONNECTING>"
+
+
 def test_public_names_are_documented() -> None:
     """Each of them is on the page."""
     page = (ROOT / "docs" / "dom.rst").read_text("utf-8")

@@ -42,6 +42,9 @@ async def test_stream_opens_talks_and_closes(autojump_clock: MockClock) -> None:
             opened = await pair.open()
             assert await stream.opened is opened
             assert (opened.extensions, opened.protocol) == ("", "")
+            assert repr(stream.opened) == "<Promise settled>"
+            assert repr(opened.readable) == "<readable side of <dom.WebSocketStream ws://test>>"
+            assert repr(opened.writable) == "<writable side of <dom.WebSocketStream ws://test>>"
             await opened.writable.send("é\ud800")
             buffer: Any = bytearray(b"x")
             await opened.writable.send(buffer)

@@ -425,6 +425,28 @@ async def test_async_handler_of_the_end_runs_up_to_its_first_wait(autojump_clock
     assert told == ["begun"]
 
 
+async def test_leaving_the_block_cancels_handlers_of_a_connection_that_is_over(autojump_clock: MockClock) -> None:
+    """However it ended: no handler outlives the block."""
+    stage = Stage()
+    ended: list[str] = []
+
+    async def handle(event: dom.CloseEvent) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            ended.append(event.type)
+
+    stage.socket.onclose = handle
+    async with stage.socket:
+        await stage.open()
+        await stage.peer.send(stage.peer.close_frame(1000))
+        await stage.peer.be_polite()
+        await stage.closed.wait()
+        await wait_all_tasks_blocked()
+        assert ended == []
+    assert ended == ["close"]
+
+
 async def test_async_handler_in_a_nursery_runs_to_its_end(autojump_clock: MockClock) -> None:
     """The nursery waits for it, as for any task."""
     told: list[str] = []

@@ -94,9 +94,8 @@ class Block(AbstractAsyncContextManager["Block"]):
         if nursery is not None and not isinstance(nursery, trio.Nursery):
             raise TypeError(f"nursery must be a trio.Nursery, not {type(nursery).__name__}: {nursery!r}")
         self._core: WebSocket | None = None
-        self._is_entered = nursery is not None
+        self._is_entered = self._is_held = nursery is not None
         self._is_wanted = True  # nobody has closed it while it was connecting
-        self._is_left = False
         self._left_by: BaseException | None = None
         self._failure: BaseException | None = None
         self._decided_at = math.inf
@@ -108,6 +107,7 @@ class Block(AbstractAsyncContextManager["Block"]):
         self._tasks = 0
         self._idle = trio.Event()  # there are none
         self._handler_scopes: dict[trio.CancelScope, None] = {}
+        self._are_handlers_over = False  # those that are still to come are cancelled too
         self._home: trio.Nursery | None = None
         if nursery is not None:
             nursery.start_soon(self._hold, name=repr(self))
@@ -215,7 +215,6 @@ class Block(AbstractAsyncContextManager["Block"]):
 
     def _leave(self, left_by: BaseException | None) -> None:
         """Tell the tasks that the block is left."""
-        self._is_left = True
         self._left_by = left_by
         if isinstance(left_by, GeneratorExit):
             self._limit(AT_ONCE)
@@ -226,7 +225,7 @@ class Block(AbstractAsyncContextManager["Block"]):
         if self._core is None:
             self._give_up()
         self._life.cancel()
-        if not self._gone.is_set() or left_by is not None:
+        if left_by is not None or not self._is_held:  # in a nursery, they go on when the connection is over
             self._cancel_handlers()
 
     def _give_up(self) -> None:
@@ -235,6 +234,7 @@ class Block(AbstractAsyncContextManager["Block"]):
         self._opening.cancel()
 
     def _cancel_handlers(self) -> None:
+        self._are_handlers_over = True
         for scope in self._handler_scopes:
             scope.cancel()
 
@@ -296,7 +296,7 @@ class Block(AbstractAsyncContextManager["Block"]):
         refused: HandshakeError | None = None
         try:
             if isinstance(self._connecting, ValueError):
-                logger.error("no connection to %s: %s", self.url, self._connecting)
+                logger.error("no connection to %s: %s", self._place.origin, self._connecting)
                 return
             with self._opening:
                 try:
@@ -313,7 +313,7 @@ class Block(AbstractAsyncContextManager["Block"]):
 
     async def _be_open(self, core: WebSocket) -> None:
         if self._protocols and core.subprotocol is None:
-            logger.info("no connection to %s: the server chose none of %r", self.url, self._protocols)
+            logger.info("no connection to %s: the server chose none of %r", self._place.origin, self._protocols)
             self._is_wanted = False
         if not self._is_wanted:
             core.abort()

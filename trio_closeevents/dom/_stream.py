@@ -83,6 +83,9 @@ class Promise(Generic[T]):
         self._settled = trio.Event()
         self._result: Callable[[], T] | None = None
 
+    def __repr__(self) -> str:
+        return f"<Promise {'settled' if self._settled.is_set() else 'pending'}>"
+
     def settle(self, result: Callable[[], T]) -> None:
         """Let those who await it have what *result* returns or raises; only the first call counts."""
         if self._result is None:
@@ -147,6 +150,9 @@ class Readable(trio.abc.ReceiveChannel[Message]):
         self._taken = 0
         self._empty = trio.Event()
 
+    def __repr__(self) -> str:
+        return f"<readable side of {self._stream!r}>"
+
     @property
     def _has_more(self) -> bool:
         return not self._is_closed and self._taken < self._core.stats.messages_received
@@ -195,6 +201,9 @@ class Writable(trio.abc.SendChannel[Message]):
     def __init__(self, stream: WebSocketStream, core: Core) -> None:
         self._stream = stream
         self._core = core
+
+    def __repr__(self) -> str:
+        return f"<writable side of {self._stream!r}>"
 
     async def send(self, value: str | bytes | bytearray | memoryview) -> None:
         """Send a message: a `str` as text, anything bytes-like as binary. Waits for a server that reads slowly.

@@ -66,6 +66,9 @@ class EventTarget:
         self._listeners: list[Listener] = []
         self._handlers: dict[str, EventHandler] = {}  # the attributes, by the type of their events
 
+    def __repr__(self) -> str:
+        return f"<{self.__class__.__name__} with {len(self._listeners)} listeners>"
+
     def addEventListener(
         self,
         type: str,
@@ -211,6 +214,9 @@ class AbortSignal(EventTarget):
         self._reason: object = None
         self.algorithms: list[Callable[[], object]] = []  # called before the listeners; for this package alone
 
+    def __repr__(self) -> str:
+        return f"<AbortSignal{', aborted' if self.aborted else ''}>"
+
     @property
     def aborted(self) -> bool:
         """`abort()` was called."""
@@ -252,6 +258,9 @@ class AbortController:
 
     def __init__(self) -> None:
         self._signal: Final = AbortSignal()
+
+    def __repr__(self) -> str:
+        return f"<AbortController of {self._signal!r}>"
 
     @property
     def signal(self) -> AbortSignal:

@@ -282,7 +282,7 @@ class WebSocket(Block, EventTarget):
         """Run an async handler. What it raises is logged, as that of any handler."""
         with trio.CancelScope() as scope:
             self._handler_scopes[scope] = None
-            if self._is_left:
+            if self._are_handlers_over:
                 scope.cancel()
             try:
                 await handler
