@@ -134,7 +134,10 @@ class ScriptedServer:
             if b"\r\n\r\n" not in self._buffer:
                 self._end()
                 return
-        for verb, *values in self.steps:
+        steps = self.steps
+        if steps[1:2] == [["mute", True]]:  # at once: not even what comes right behind the handshake is read
+            steps = [steps[1], steps[0], *steps[2:]]
+        for verb, *values in steps:
             await getattr(self, f"_do_{verb}")(*values)
 
     # -- reading --------------------------------------------------------------------------------------------------

