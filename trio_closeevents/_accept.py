@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import math
 import ssl as stdlib_ssl
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import replace
-from typing import Any, NamedTuple, Unpack, cast
+from typing import Any, Final, NamedTuple, Unpack, cast
 
 import trio
 
@@ -33,6 +34,10 @@ from ._server_options import ServerOptions, ServerOptionsDict, server_options, t
 from ._transport import LOST, Transport, os_error
 
 __all__ = ["Accepting", "accept"]
+
+# Seconds that a client has which has said nothing yet, when the server ends: its request may be on its way. A browser
+# keeps spare connections, on which none is.
+FOR_SILENCE: Final = 0.1
 
 
 @takes_server_options
@@ -148,7 +153,8 @@ class Accepting(WebSocketBlock):
                     raise self._failed(str(refusal), CloseCause.MALFORMED, refusal.response) from refusal
             if websocket is None and transport is not None and not self._answered:
                 if self._refused:
-                    await self._respond(transport, Response(503, (), "the server is closing\n"))
+                    limit = math.inf if self._handshake.has_begun else FOR_SILENCE
+                    await self._respond(transport, Response(503, (), "the server is closing\n"), limit)
                 elif self._dropped and self._turned_away is not None:
                     with suppress(*LOST):
                         transport.try_send(self._handshake.respond(self._turned_away))
@@ -282,13 +288,13 @@ class Accepting(WebSocketBlock):
             raise ValueError(f"select_subprotocol must return one of {request.subprotocols} or None, not {name!r}")
         return name
 
-    async def _respond(self, transport: Transport, response: Response) -> None:
+    async def _respond(self, transport: Transport, response: Response, limit: float = math.inf) -> None:
         """Send *response*, and see to it that it arrives. Never longer than `cancel_timeout`; a lost peer is fine."""
         self._answered = True
         if self._server.server_header is not None and "server" not in response.headers:
             fields = [*response.headers.pairs, ("Server", self._server.server_header)]
             response = Response(response.status, fields, response.body)
-        with trio.move_on_after(self._options.cancel_timeout), suppress(*LOST):
+        with trio.move_on_after(min(limit, self._options.cancel_timeout)), suppress(*LOST):
             await transport.write_all(self._handshake.respond(response))
             await transport.finish()
 

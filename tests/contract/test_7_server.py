@@ -279,6 +279,19 @@ async def test_server_aclose_answers_handshakes_in_progress_with_503() -> None:
                 await trio.open_tcp_stream("127.0.0.1", server.port)
 
 
+async def test_server_aclose_does_not_wait_for_connections_that_say_nothing() -> None:
+    """A browser keeps spare connections, on which nothing was asked for: they do not hold the end up."""
+    with trio.fail_after(10):
+        async with open_server(sleep_forever, "127.0.0.1", 0, cancel_timeout=8) as server:
+            stream = await trio.open_tcp_stream("127.0.0.1", server.port)
+            await trio.sleep(0.05)
+            start = trio.current_time()
+            await server.aclose(grace=0)
+            assert trio.current_time() - start < 4
+            assert (await stream.receive_some()).startswith(b"HTTP/1.1 503 ")
+            await stream.aclose()
+
+
 async def test_server_aclose_of_bad_arguments_closes_nothing() -> None:
     """Codes, reasons and graces are checked before anything happens."""
     async with open_server(sleep_forever, "127.0.0.1", 0) as server:

@@ -106,6 +106,11 @@ class ServerHandshake:
         self._version = "1.1"
         self._is_upgrade = False  # wsproto has read the request, and takes it
 
+    @property
+    def has_begun(self) -> bool:
+        """Something of a request was read."""
+        return bool(self._head)
+
     def receive_data(self, data: bytes) -> Request | None:
         """Take in what was read; return the request once it is whole.
 
