@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
@@ -49,6 +51,40 @@ async def test_broadcast_checks_before_it_sends(autojump_clock: MockClock, wrong
         with pytest.raises((TypeError, ValueError), match="message"):
             await broadcast([server], wrong)  # type: ignore[arg-type]
         assert server.stats.messages_sent == 0
+
+
+async def test_broadcast_does_not_offer_what_it_does_not_take(autojump_clock: MockClock) -> None:
+    """The parts of a message are for `send`."""
+    async with open_websocket_pair() as (_, server):
+        with pytest.raises(TypeError, match=r"^a message must be str, bytes, bytearray or memoryview, not list: \['a'\]"):
+            await broadcast([server], ["a"])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (lambda ws: [ws, ws.as_json()], "broadcast takes WebSockets, not JSONChannel: <JSONChannel over <WebSocket"),
+        (lambda ws: {"ada": ws}, "broadcast takes WebSockets, not str: 'ada'"),
+        (lambda ws: iter([ws, None]), "broadcast takes WebSockets, not NoneType: None"),
+        (lambda ws: ws, "broadcast takes an iterable of WebSockets, not WebSocket: <WebSocket"),
+    ],
+)
+async def test_broadcast_to_what_is_no_connection_is_refused(
+    autojump_clock: MockClock, wrong: Callable[[WebSocket], Any], words: str
+) -> None:
+    """Before anything is sent to those that are."""
+    async with open_websocket_pair() as (_, server):
+        with pytest.raises(TypeError, match=f"^{re.escape(words)}"):
+            await broadcast(wrong(server), "news")
+        assert server.stats.messages_sent == 0
+
+
+async def test_broadcast_takes_what_is_derived_from_a_websocket(autojump_clock: MockClock) -> None:
+    """As a program's own class may be, and any iterable of them."""
+    async with open_websocket_pair() as (client, server):
+        server.__class__ = type("Derived", (WebSocket,), {"__slots__": ()})
+        assert await broadcast(iter([server]), "news") == ()
+        assert await client.receive() == "news"
 
 
 async def test_broadcast_sends_text_as_binary_and_bytes_as_text(autojump_clock: MockClock) -> None:

@@ -60,13 +60,15 @@ async def broadcast(
         The connections that the message was not sent to, since they were slow; none without *slow_after*.
 
     Raises:
-        TypeError: *message* is neither `str` nor bytes-like, or another argument has the wrong type. Nothing was sent.
+        TypeError: *message* is neither `str` nor bytes-like, one of *connections* is no `WebSocket`, or another
+            argument has the wrong type. Nothing was sent.
         ValueError: text that UTF-8 cannot carry, bytes as text that are not UTF-8, a *slow_after* below 0, or a *slow*
             that may not travel or that nobody could come to, without *slow_after*. Nothing was sent.
     """
     if text is not None:
         check_choice("text", text)
-    shared = Shared(checked_message(message, text))
+    connections = checked_connections(connections)
+    shared = Shared(checked_message(message, text, or_parts=False))
     check_slow(slow_after, slow)
     deadline = math.inf if slow_after is None else trio.current_time() + slow_after
     turns = turns_of_this_run()
@@ -125,6 +127,18 @@ async def send_later(websocket: WebSocket, shared: Shared, late: dict[WebSocket,
     """Send the message as soon as there is room, and take *websocket* out of those that are late."""
     await life_of(websocket).offer_later(shared)
     late.pop(websocket, None)
+
+
+def checked_connections(connections: Iterable[WebSocket]) -> list[WebSocket]:
+    """Return a copy of *connections*, all of which are WebSockets."""
+    if not isinstance(connections, Iterable):
+        raise TypeError(f"broadcast takes an iterable of WebSockets, not {type(connections).__name__}: {connections!r}")
+    copy = list(connections)
+    if set(map(type, copy)) - {WebSocket}:
+        for each in copy:
+            if not isinstance(each, WebSocket):
+                raise TypeError(f"broadcast takes WebSockets, not {type(each).__name__}: {each!r:.80}")
+    return copy
 
 
 def check_slow(slow_after: object, slow: object) -> None:

@@ -89,7 +89,7 @@ class Conversion:
         if self._kind not in (None, kind):
             raise TypeError(f"the parts of a message must all be str or all be bytes-like: {part!r:.80}")
         data = as_bytes(part) if self._text else None
-        converted = checked_message(part, self._text) if data is None else self._decode(data)
+        converted = checked_message(part, self._text, or_parts=False) if data is None else self._decode(data)
         self._kind = kind
         return converted
 

@@ -11,8 +11,10 @@ BytesLike: TypeAlias = bytes | bytearray | memoryview
 MAX_CONTROL_BYTES: Final = 125  # RFC 6455 §5.5
 
 
-def checked_message(value: object, text: bool | None = None) -> str | bytes:
+def checked_message(value: object, text: bool | None = None, *, or_parts: bool = True) -> str | bytes:
     """Return a whole message of the kind that *text* asks for: `True` is text, `False` binary, `None` as *value* is.
+
+    *or_parts* says whether the caller would take the parts of one too, as the error for anything else has it.
 
     Raises:
         TypeError: neither `str` nor bytes-like.
@@ -21,10 +23,8 @@ def checked_message(value: object, text: bool | None = None) -> str | bytes:
     if (data := as_bytes(value)) is not None:
         return decoded(data) if text else data
     if not isinstance(value, str):
-        raise TypeError(
-            f"a message must be str, bytes, bytearray or memoryview, or an iterable of such, "
-            f"not {type(value).__name__}: {value!r:.80}"
-        )
+        kinds = "str, bytes, bytearray or memoryview" + (", or an iterable of such" if or_parts else "")
+        raise TypeError(f"a message must be {kinds}, not {type(value).__name__}: {value!r:.80}")
     try:
         encoded = value.encode()
     except UnicodeEncodeError as error:
