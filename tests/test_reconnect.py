@@ -162,14 +162,43 @@ def test_policy_stops_after_so_many_failures() -> None:
         ({"most_retry_after": "1"}, TypeError),
         ({"max_failures": 0}, ValueError),
         ({"max_failures": 1.5}, TypeError),
-        ({"codes": {1000}}, TypeError),
+        ({"jitter": 3}, TypeError),
+        ({"codes": 1000}, TypeError),
+        ({"codes": {"4100"}}, TypeError),
+        ({"codes": [True]}, TypeError),
+        ({"codes": {99999}}, ValueError),
+        ({"codes": {999}}, ValueError),
+        ({"codes": {5000}}, ValueError),
+        ({"statuses": {99}}, ValueError),
+        ({"statuses": {600}}, ValueError),
+        ({"statuses": {503.0}}, TypeError),
+        ({"statuses": [[503]]}, TypeError),
         ({"causes": 3}, TypeError),
+        ({"causes": "eof"}, TypeError),
+        ({"causes": {"nonsense"}}, ValueError),
+        ({"causes": {1006}}, ValueError),
     ],
 )
 def test_policy_that_cannot_be_is_refused(wrong: dict[str, Any], error: type[Exception]) -> None:
-    """When it is made."""
-    with pytest.raises(error, match=r"must (not )?be"):
+    """When it is made, by a message that names the field and the value."""
+    with pytest.raises(error, match=r"must (not )?be") as caught:
         ReconnectPolicy(**wrong)
+    ((name, value),) = list(wrong.items())[:1]
+    shown = value if isinstance(value, str | int | float) else next(iter(value))
+    assert name in str(caught.value)
+    assert repr(shown) in str(caught.value)
+
+
+def test_policy_takes_any_iterable_and_causes_by_name() -> None:
+    """Each becomes a frozenset, so that the policy stays a value; nothing at all is a set too."""
+    policy = ReconnectPolicy(codes=[4100, 4100], statuses=iter((503,)), causes={"eof", CloseCause.RESET})
+    assert policy == ReconnectPolicy(
+        codes=frozenset({4100}), statuses=frozenset({503}), causes=frozenset({CloseCause.EOF, CloseCause.RESET})
+    )
+    assert hash(policy) == hash(policy)
+    assert all(type(each) is CloseCause for each in policy.causes)
+    assert policy(ended(CloseCause.RESET), 1) is not None
+    assert ReconnectPolicy(causes=())(ended(CloseCause.RESET), 1) is None
 
 
 @pytest.mark.parametrize("delay", [-1, float("nan"), float("inf"), True])

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from ssl import SSLEOFError, SSLError
-from typing import Final, Literal, Protocol, TypeAlias
+from typing import Final, Literal, Protocol, TypeAlias, cast
 
 import trio
 
@@ -45,6 +45,7 @@ RETRIED_CODES: Final = frozenset(
     }
 )
 RETRIED_STATUSES: Final = frozenset({429, 502, 503, 504})
+CAUSES: Final = tuple(each.value for each in CloseCause)
 RETRIED_CAUSES: Final = frozenset(
     {
         CloseCause.EOF,
@@ -87,9 +88,9 @@ class ReconnectPolicy:
         most: seconds.
         most_retry_after: seconds.
         jitter: whether the wait is random; without it, it is the upper end.
-        codes: codes of a peer's Close after which to try again.
-        statuses: the same for HTTP statuses in place of the upgrade.
-        causes: the same for causes other than `remote`, `rejected` and `tls`.
+        codes: codes of a peer's Close after which to try again, 1000-4999; any iterable will do.
+        statuses: the same for HTTP statuses in place of the upgrade, 100-599.
+        causes: the same for causes other than `remote`, `rejected` and `tls`, which may be given by name: `"eof"`.
         max_failures: stop after so many in a row; `None`: never.
 
     Raises:
@@ -105,15 +106,37 @@ class ReconnectPolicy:
     causes: frozenset[CloseCause] = RETRIED_CAUSES
     max_failures: int | None = None
 
-    def __post_init__(self) -> None:
-        for name in ("first", "most", "most_retry_after"):
-            check_seconds(name, getattr(self, name), finite=True)
-        if self.first > self.most:
-            raise ValueError(f"first must not be more than most, and {self.first} is more than {self.most}")
-        check_limit("max_failures", self.max_failures, 1)
-        for name in ("codes", "statuses", "causes"):
-            if not isinstance(getattr(self, name), frozenset):
-                raise TypeError(f"{name} must be a frozenset, not {getattr(self, name)!r}")
+    def __init__(
+        self,
+        *,
+        first: float = 1,
+        most: float = 60,
+        most_retry_after: float = 3600,
+        jitter: bool = True,
+        codes: Iterable[int] = RETRIED_CODES,
+        statuses: Iterable[int] = RETRIED_STATUSES,
+        causes: Iterable[CloseCause | str] = RETRIED_CAUSES,
+        max_failures: int | None = None,
+    ) -> None:
+        for name, seconds in (("first", first), ("most", most), ("most_retry_after", most_retry_after)):
+            check_seconds(name, seconds, finite=True)
+        if first > most:
+            raise ValueError(f"first must not be more than most, and {first} is more than {most}")
+        if not isinstance(jitter, bool):
+            raise TypeError(f"jitter must be a bool, not {jitter!r}")
+        check_limit("max_failures", max_failures, 1)
+        fields = {
+            "first": first,
+            "most": most,
+            "most_retry_after": most_retry_after,
+            "jitter": jitter,
+            "codes": checked_numbers("codes", codes, 1000, 4999),
+            "statuses": checked_numbers("statuses", statuses, 100, 599),
+            "causes": checked_causes(causes),
+            "max_failures": max_failures,
+        }
+        for name, value in fields.items():
+            object.__setattr__(self, name, value)
 
     def __call__(self, outcome: Outcome, failures: int) -> float | None:
         if not self.is_temporary(outcome) or (self.max_failures is not None and failures >= self.max_failures):
@@ -135,6 +158,30 @@ class ReconnectPolicy:
         if outcome.cause is CloseCause.REMOTE:
             return outcome.code in self.codes
         return outcome.cause in self.causes
+
+
+def checked_set(name: str, values: object) -> list[object]:
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise TypeError(f"{name} must be a set or a list, not {type(values).__name__}: {values!r}")
+    return list(cast("Iterable[object]", values))
+
+
+def checked_numbers(name: str, values: object, least: int, most: int) -> frozenset[int]:
+    numbers: set[int] = set()
+    for each in checked_set(name, values):
+        if not isinstance(each, int) or isinstance(each, bool):
+            raise TypeError(f"each of {name} must be an int, not {type(each).__name__}: {each!r}")
+        if not least <= each <= most:
+            raise ValueError(f"each of {name} must be from {least} to {most}, not {each!r}")
+        numbers.add(each)
+    return frozenset(numbers)
+
+
+def checked_causes(values: object) -> frozenset[CloseCause]:
+    causes = checked_set("causes", values)
+    if strange := [each for each in causes if each not in CAUSES]:
+        raise ValueError(f"each of causes must be one of {', '.join(CAUSES)}, not {strange[0]!r}")
+    return frozenset(CloseCause(cast("str", each)) for each in causes)
 
 
 def is_lost_connection(error: BaseException | None) -> bool:
