@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 
-from trio_closeevents import CloseCause, ConnectionBroken
+from trio_closeevents import CloseCause, CloseFrame, ConnectionBroken
 from trio_closeevents.testing import open_scripted_pair, open_websocket_pair
 
 # -- bytes -------------------------------------------------------------------------------------------------------------
@@ -167,3 +167,19 @@ async def test_what_is_no_json_leaves_the_connection_open() -> None:
         with pytest.raises(json.JSONDecodeError):
             await channel.receive()
         assert await channel.receive() == 1
+
+
+async def test_json_channel_knows_its_connection_and_closes_it_with_any_code() -> None:
+    """What a channel does not do, the WebSocket under it does."""
+    async with open_websocket_pair() as (client, server):
+        channel = client.as_json()
+        assert channel.websocket is client
+        with pytest.raises(ValueError, match=r"1006 .* may not be sent"):
+            await channel.aclose(1006)
+        assert client.close_event is None
+        await channel.aclose(4000, "no more values")
+        assert (server.close_event and server.close_event.received) == CloseFrame(4000, "no more values")
+    async with open_websocket_pair() as (client, server):
+        async with client.as_json():
+            pass
+        assert (server.close_event and server.close_event.received) == CloseFrame(1000)

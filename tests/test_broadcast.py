@@ -56,7 +56,9 @@ async def test_broadcast_checks_before_it_sends(autojump_clock: MockClock, wrong
 async def test_broadcast_does_not_offer_what_it_does_not_take(autojump_clock: MockClock) -> None:
     """The parts of a message are for `send`."""
     async with open_websocket_pair() as (_, server):
-        with pytest.raises(TypeError, match=r"^a message must be str, bytes, bytearray or memoryview, not list: \['a'\]"):
+        with pytest.raises(
+            TypeError, match=r"^a message must be str, bytes, bytearray or memoryview, not list: \['a'\]"
+        ):
             await broadcast([server], ["a"])  # type: ignore[arg-type]
 
 

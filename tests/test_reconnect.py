@@ -469,6 +469,79 @@ async def test_cancelled_wait_ends_it(autojump_clock: trio.testing.MockClock, nu
     assert network.told[-1] == ("waiting", 1, 1)
 
 
+async def test_every_retry_and_the_stop_are_logged(
+    autojump_clock: trio.testing.MockClock, nursery: trio.Nursery, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A program without `on_event` can be watched too: where, how it ended, what follows; no password."""
+    caplog.set_level("INFO", "trio_closeevents")
+    network = Network(nursery, closing(1012), closing(3003))
+    await stay_connected(network.connect, read, policy=EXACT, on_event=network.events.append)
+    told = [each for each in caplog.records if hasattr(each, "reconnect_event")]
+    assert [each.getMessage() for each in told] == [
+        "connect('ws://localhost/'), attempt 1: 1012 service restart, the peer closed first: remote; the next in 1 s",
+        "connect('ws://localhost/'), attempt 2: 3003 forbidden, the peer closed first: remote; no other follows",
+    ]
+    assert [(each.levelname, each.reconnect_event) for each in told] == [
+        ("INFO", event) for event in network.events if event.phase in ("waiting", "stopped")
+    ]
+
+    caplog.clear()
+    with pytest.raises(HandshakeError):
+        await stay_connected("ws://ada:secret@localhost:1/", read, policy=lambda *_: None)
+    assert caplog.messages[-1].startswith("connect('ws://localhost:1/'), attempt 1: no connection to ws://localhost:1/")
+    assert "secret" not in caplog.text
+
+
+# -- what cannot be ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        (lambda: connect("ws://a"), r"not Connecting: connect\('ws://a'\); write lambda: connect\(\.\.\.\)"),
+        (lambda: b"ws://a", "target must be a URL or a function that returns what connect returns, not bytes: b'ws"),
+        (lambda: None, "not NoneType: None"),
+    ],
+)
+async def test_target_that_is_no_place_is_refused(target: Callable[[], Any], words: str) -> None:
+    """Before anything is opened; a connection can be made but once."""
+    with pytest.raises(TypeError, match=words):
+        await stay_connected(target(), read)
+
+
+async def test_target_that_returns_no_connection_is_told() -> None:
+    """As an async function does."""
+
+    async def dial() -> AbstractAsyncContextManager[WebSocket]:
+        return connect("ws://a")
+
+    made = dial()
+    with pytest.raises(TypeError, match="target must return what connect returns, not coroutine: <coroutine"):
+        await stay_connected(lambda: made, read)  # type: ignore[arg-type,return-value]
+    made.close()
+
+
+async def test_session_that_is_no_function_is_refused() -> None:
+    """A call of one is a mistake that is made easily."""
+    called = read(None)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"session must be an async function, not coroutine: <coroutine object read"):
+        await stay_connected("ws://localhost:1/", called)  # type: ignore[arg-type]
+    called.close()
+
+
+async def test_session_that_is_not_async_is_told(nursery: trio.Nursery) -> None:
+    """By name, and not as something that cannot be awaited."""
+
+    def session(ws: WebSocket) -> None:
+        pass
+
+    network = Network(nursery, listening)
+    with pytest.raises(TypeError, match=r"<function .*session at .*> returned None: it must be an async function"):
+        await stay_connected(network.connect, session)  # type: ignore[arg-type]
+    await trio.testing.wait_all_tasks_blocked()
+    assert network.seen[0].code == 1011
+
+
 # -- a real server that is killed and comes back -----------------------------------------------------------------------
 
 SERVER = """

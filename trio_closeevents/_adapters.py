@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 import trio
 
 from ._errors import ConnectionClosed
 from ._events import CloseEvent
+
+if TYPE_CHECKING:
+    from ._connection import WebSocket
 
 __all__ = ["ByteStream", "Events", "JSONChannel"]
 
@@ -167,9 +170,14 @@ class JSONChannel(trio.abc.Channel[Any]):
         """Return the next value, as `WebSocket.receive`; binary messages are read too."""
         return self._loads(await self._messages.receive())
 
-    async def aclose(self) -> None:
-        """Close the connection with 1000, as `WebSocket.aclose`."""
-        await self._messages.aclose()
+    async def aclose(self, code: int | None = 1000, reason: str = "") -> None:
+        """Close the connection, as `WebSocket.aclose`."""
+        await self._messages.aclose(code, reason)
+
+    @property
+    def websocket(self) -> WebSocket:
+        """The connection under this channel."""
+        return cast("WebSocket", self._messages)
 
     def __repr__(self) -> str:
         return f"<JSONChannel over {self._messages!r}>"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from collections.abc import Awaitable, Callable
+from inspect import isawaitable
+from typing import Any, ParamSpec, TypeVar
 
 import trio
 
-__all__ = ["unprotected"]
+__all__ = ["checked_awaitable", "unprotected"]
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -17,3 +18,10 @@ Result = TypeVar("Result")
 def unprotected(hook: Callable[Parameters, Result], *arguments: Parameters.args, **named: Parameters.kwargs) -> Result:
     """Call a hook of the program, which Ctrl-C may interrupt anywhere."""
     return hook(*arguments, **named)
+
+
+def checked_awaitable(returned: object, function: Callable[..., object]) -> Awaitable[Any]:
+    """Return what *function* of the program has returned, if it was the async function that it had to be."""
+    if not isawaitable(returned):
+        raise TypeError(f"{function!r} returned {returned!r}: it must be an async function")
+    return returned

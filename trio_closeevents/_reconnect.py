@@ -10,6 +10,7 @@ program that has heard enough returns (cause `exit`), and one whose peer has gon
 
 from __future__ import annotations
 
+import logging
 import math
 import random
 from collections.abc import Awaitable, Callable, Iterable
@@ -24,6 +25,7 @@ from ._client import connect
 from ._connection import WebSocket
 from ._errors import ConnectionClosed, HandshakeError
 from ._events import CloseCause, CloseCode, CloseEvent
+from ._hooks import checked_awaitable
 from ._http import Response
 from ._options import check_limit, check_seconds
 from ._policy import leaves
@@ -32,6 +34,8 @@ __all__ = ["Outcome", "Policy", "ReconnectEvent", "ReconnectPolicy", "Session", 
 
 Outcome: TypeAlias = CloseEvent | HandshakeError
 Session: TypeAlias = Callable[[WebSocket], Awaitable[object]]
+
+logger = logging.getLogger("trio_closeevents")
 
 RETRIED_CODES: Final = frozenset(
     {
@@ -242,7 +246,7 @@ async def stay_connected(
 
     Each connection is a block: it ends with 1000 if *session* returns, with 1011 if it raises, with 1001 if this is
     cancelled. `ConnectionClosed` out of *session* is an ending like others, alone or in a group of nothing else; any
-    other exception goes on, unchanged.
+    other exception goes on, unchanged. The log has an INFO record for every ending.
 
     Args:
         target: the URL; or a function that is called for every attempt and returns what `connect` returns, for
@@ -253,12 +257,21 @@ async def stay_connected(
         on_event: called with every `ReconnectEvent`; what it raises goes on.
 
     Returns:
-        How the last connection ended.
+        How the last connection ended: look at it, since a peer that has refused this side stops it too.
 
     Raises:
+        TypeError: *target* or *session* is not what it has to be, or returns what it must not.
         HandshakeError: no connection came about, and the policy has stopped at that.
         ValueError: the policy has returned what is no number of seconds.
     """
+    if not isinstance(target, str) and not callable(target):
+        hint = "; write lambda: connect(...)" if isinstance(target, AbstractAsyncContextManager) else ""
+        raise TypeError(
+            f"target must be a URL or a function that returns what connect returns, "
+            f"not {type(target).__name__}: {target!r}{hint}"
+        )
+    if not callable(session):
+        raise TypeError(f"session must be an async function, not {type(session).__name__}: {session!r}")
     reconnecting = Reconnecting(session, policy, stable_after, on_event or ignore)
     while True:
         outcome = await reconnecting.attempt(connect(target) if isinstance(target, str) else target())
@@ -289,10 +302,14 @@ class Reconnecting:
         self._stable_after = stable_after
         self._on_event = on_event
         self._attempt = self._failures = 0
+        self._place = ""
 
     async def attempt(self, connecting: AbstractAsyncContextManager[WebSocket]) -> Outcome:
         """Connect, run the session, and return how that ended."""
+        if not isinstance(connecting, AbstractAsyncContextManager):
+            raise TypeError(f"target must return what connect returns, not {type(connecting).__name__}: {connecting!r}")
         self._attempt += 1
+        self._place = repr(connecting)
         self._on_event(ReconnectEvent("connecting", self._attempt, self._failures))
         websocket: WebSocket | None = None
         opened = 0.0
@@ -300,7 +317,7 @@ class Reconnecting:
             async with connecting as websocket:
                 opened = trio.current_time()
                 self._on_event(ReconnectEvent("open", self._attempt, self._failures))
-                await self._session(websocket)
+                await checked_awaitable(self._session(websocket), self._session)
         except HandshakeError as error:
             if websocket is not None:  # of another connection, which the session wanted
                 raise
@@ -321,7 +338,9 @@ class Reconnecting:
         if delay is not None and (isinstance(delay, bool) or not 0 <= delay < math.inf):
             raise ValueError(f"the policy has returned {delay!r}: it must be seconds from 0 on, or None to stop")
         phase: Literal["waiting", "stopped"] = "stopped" if delay is None else "waiting"
-        self._on_event(ReconnectEvent(phase, self._attempt, self._failures, outcome, delay))
+        event = ReconnectEvent(phase, self._attempt, self._failures, outcome, delay)
+        logger.info("%s, %s", self._place, event, extra={"reconnect_event": event})
+        self._on_event(event)
         return delay
 
 
