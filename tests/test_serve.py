@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import time
 from base64 import b64encode
+from email.utils import formatdate, parsedate_to_datetime
 from typing import Any
 
 import pytest
@@ -24,6 +26,7 @@ from trio_closeevents import (
     connect,
     open_server,
 )
+from trio_closeevents._accept import http_date
 
 SERVER = f"trio-closeevents/{__version__}"
 
@@ -250,6 +253,37 @@ async def test_plain_http_is_answered_whatever_the_method(method: str) -> None:
         line, headers, _ = await ask(server.port, f"{method} / HTTP/1.1\nHost: a\n{extra}")
         assert line.split()[1] == ("426" if method == "GET" else "405")
         assert headers.get("allow") == (None if method == "GET" else "GET")
+
+
+@pytest.mark.parametrize("path", ["/health", "/refused", "/odd"])
+async def test_answer_in_place_of_the_upgrade_has_a_date(path: str) -> None:
+    """RFC 9110 §6.6.1: by the system's clock, in the form that does not depend on the locale."""
+
+    def answer(request: Request) -> Response | None:
+        if request.path == "/odd":
+            raise LookupError("a bug of the hook")
+        return Response(200, body="fine\n") if request.path == "/health" else None
+
+    async with open_server(leave, HOST, 0, process_request=answer) as server:
+        before = int(time.time())
+        _, headers, _ = await ask(server.port, f"GET {path} HTTP/1.1\nHost: a\n\n")
+    assert re.fullmatch(r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT", headers["date"])
+    assert before <= parsedate_to_datetime(headers["date"]).timestamp() <= time.time()
+
+
+async def test_date_of_the_program_is_the_date() -> None:
+    """It is not sent twice."""
+    date = "Tue, 15 Nov 1994 08:12:31 GMT"
+
+    async with open_server(leave, HOST, 0, process_request=lambda _: Response(200, {"date": date})) as server:
+        _, headers, _ = await ask(server.port, "GET / HTTP/1.1\nHost: a\n\n")
+    assert headers.get_all("date") == (date,)
+
+
+@pytest.mark.parametrize("seconds", [0, 784887151, 951782400, 1704067199, 4102444800])
+def test_date_is_written_as_http_has_it(seconds: int) -> None:
+    """All parts of it, as the standard library does."""
+    assert http_date(seconds) == formatdate(seconds, usegmt=True)
 
 
 async def test_balancer_of_old_is_answered() -> None:

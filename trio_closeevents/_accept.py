@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import ssl as stdlib_ssl
+import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import replace
@@ -33,7 +34,10 @@ from ._routes import Handler, Routes
 from ._server_options import ServerOptions, ServerOptionsDict, server_options, takes_server_options
 from ._transport import LOST, Transport, os_error
 
-__all__ = ["Accepting", "accept"]
+__all__ = ["Accepting", "accept", "http_date"]
+
+DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 # Seconds that a client has which has said nothing yet, when the server ends: its request may be on its way. A browser
 # keeps spare connections, on which none is.
@@ -157,7 +161,7 @@ class Accepting(WebSocketBlock):
                     await self._respond(transport, Response(503, (), "the server is closing\n"), limit)
                 elif self._dropped and self._turned_away is not None:
                     with suppress(*LOST):
-                        transport.try_send(self._handshake.respond(self._turned_away))
+                        transport.try_send(self._handshake.respond(self._complete(self._turned_away)))
         finally:
             self.on_address = None
             if websocket is None:
@@ -291,12 +295,18 @@ class Accepting(WebSocketBlock):
     async def _respond(self, transport: Transport, response: Response, limit: float = math.inf) -> None:
         """Send *response*, and see to it that it arrives. Never longer than `cancel_timeout`; a lost peer is fine."""
         self._answered = True
-        if self._server.server_header is not None and "server" not in response.headers:
-            fields = [*response.headers.pairs, ("Server", self._server.server_header)]
-            response = Response(response.status, fields, response.body)
         with trio.move_on_after(min(limit, self._options.cancel_timeout)), suppress(*LOST):
-            await transport.write_all(self._handshake.respond(response))
+            await transport.write_all(self._handshake.respond(self._complete(response)))
             await transport.finish()
+
+    def _complete(self, response: Response) -> Response:
+        """Return *response* with what every answer in place of the upgrade has, unless the program has said it."""
+        fields = list(response.headers.pairs)
+        if "date" not in response.headers:  # RFC 9110 §6.6.1
+            fields.append(("Date", http_date(time.time())))
+        if self._server.server_header is not None and "server" not in response.headers:
+            fields.append(("Server", self._server.server_header))
+        return Response(response.status, fields, response.body)
 
     def _failed(self, why: str, cause: CloseCause, response: Response | None = None) -> HandshakeError:
         kind: type[HandshakeError] = HandshakeError
@@ -312,6 +322,13 @@ async def ask(hook: Callable[[Request], Any], request: Request) -> Any:
     """Call a hook of the program that may be a plain function or an async one."""
     answer = hook(request)
     return await answer if inspect.isawaitable(answer) else answer
+
+
+def http_date(seconds: float) -> str:
+    """Return the time in the form of RFC 9110 §5.6.7, which knows no locale."""
+    now = time.gmtime(seconds)
+    day, month = DAYS[now.tm_wday], MONTHS[now.tm_mon - 1]
+    return f"{day}, {now.tm_mday:02} {month} {now.tm_year:04} {now.tm_hour:02}:{now.tm_min:02}:{now.tm_sec:02} GMT"
 
 
 def rejection(answer: Response, by: str) -> Decision:
