@@ -318,6 +318,16 @@ def test_response_with_a_body_of_a_wrong_type_is_refused(body: Any) -> None:
         Response(200, (), body)
 
 
+@pytest.mark.parametrize("body", ["OK\n", b"OK\n", ""])
+def test_response_with_a_body_in_the_place_of_headers_says_where_it_goes(body: Any) -> None:
+    """The second argument is not what one would think."""
+    with pytest.raises(TypeError) as caught:
+        Response(200, body)
+    assert str(caught.value) == (
+        f"headers must be a mapping or pairs, not {type(body).__name__}: write Response(200, body={body!r})"
+    )
+
+
 def test_response_with_a_bad_header_is_refused() -> None:
     """Its headers are checked as all headers are."""
     with pytest.raises(ValueError, match="may not travel"):

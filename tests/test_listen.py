@@ -198,6 +198,7 @@ def test_inherited_sockets_may_be_none(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"address": (1, 2, 3)}, TypeError, "an address is a host and a port"),
         ({"address": ("a", "80")}, TypeError, "port must be an int, not str: '80'"),
         ({"address": ("a", 65536)}, ValueError, "port 65536 is out of the range 0-65535"),
+        ({"address": ("", 80)}, ValueError, "host must not be empty: use None to listen on every address"),
         ({"address": (5, 80)}, TypeError, "host must be a str or None, not int: 5"),
         ({"address": "p", "ssl_context": 5}, TypeError, "ssl_context must be an ssl.SSLContext"),
         ({"address": "p", "backlog": "5"}, TypeError, "backlog must be an int or None, not str: '5'"),
@@ -222,13 +223,24 @@ def test_shared_port_needs_a_system_that_has_it(monkeypatch: pytest.MonkeyPatch)
     [
         ({}, "where to listen"),
         ({"host": HOST}, "go with a port"),
-        ({"listen": ["/path"]}, r"listen must be a list of Listen\(...\), and '/path' is none"),
+        (
+            {"listen": ["/path"]},
+            r"listen must be a list of Listen\(...\), and '/path' is none: write Listen\('/path'\)",
+        ),
+        ({"listen": "/path"}, r"'/path' is none: write Listen\('/path'\)"),
+        ({"listen": [(HOST, 0)]}, r"write Listen\(\('127.0.0.1', 0\)\)"),
     ],
 )
 def test_server_that_listens_nowhere_is_refused_at_the_call(arguments: dict[str, Any], words: str) -> None:
     """The text names the way out."""
     with pytest.raises(TypeError, match=words):
         open_server(tell, **arguments)
+
+
+def test_empty_host_of_a_server_is_refused_at_the_call() -> None:
+    """Which is everywhere for some and nowhere for others: `None` is clear."""
+    with pytest.raises(ValueError, match="host must not be empty: use None"):
+        open_server(tell, "", 0)
 
 
 async def test_name_in_the_abstract_namespace_is_no_file() -> None:

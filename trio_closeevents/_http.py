@@ -230,6 +230,11 @@ class Response:
             raise TypeError(f"HTTP status must be an int, not {type(status).__name__}: {status!r}")
         if status != SWITCHING_PROTOCOLS and not 200 <= status <= 599:
             raise ValueError(f"HTTP status {status} is out of the range 200-599")
+        if isinstance(headers, str | bytes):
+            kind = type(headers).__name__
+            raise TypeError(
+                f"headers must be a mapping or pairs, not {kind}: write Response({status}, body={headers!r:.80})"
+            )
         fields = Headers(headers)
         if isinstance(body, str):
             body = body.encode()

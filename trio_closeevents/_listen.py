@@ -79,6 +79,8 @@ def check_address(address: tuple[object, ...]) -> None:
         raise ValueError(f"port {port} is out of the range 0-65535")
     if host is not None and not isinstance(host, str):
         raise TypeError(f"host must be a str or None, not {type(host).__name__}: {host!r}")
+    if host == "":
+        raise ValueError("host must not be empty: use None to listen on every address of this machine")
 
 
 class Listening:

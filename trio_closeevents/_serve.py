@@ -147,10 +147,10 @@ def open_server(
 def places_to_listen(
     host: str | None, port: int | None, ssl_context: stdlib_ssl.SSLContext | None, others: Iterable[Listen]
 ) -> list[Listen]:
-    places = list(others)
+    places = [others] if isinstance(others, str) else list(others)  # one path is told below, as a whole
     for place in places:
         if not isinstance(place, Listen):
-            raise TypeError(f"listen must be a list of Listen(...), and {place!r} is none")
+            raise TypeError(f"listen must be a list of Listen(...), and {place!r} is none: write Listen({place!r})")
     if port is not None:
         places.insert(0, Listen((host, port), ssl_context=ssl_context))
     elif host is not None or ssl_context is not None:
