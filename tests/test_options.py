@@ -11,7 +11,7 @@ from typing import Any, Final, get_type_hints
 import pytest
 
 from trio_closeevents import ClosePolicy, Options, __version__, accept, connect, open_server, serve
-from trio_closeevents._options import OptionsDict, takes_options
+from trio_closeevents._options import MEANT, OptionsDict, takes_options
 
 DEFAULTS: Final = {
     "max_message_size": 2**20,
@@ -216,13 +216,44 @@ def test_signature_shows_every_option_with_its_default(function: Callable[..., A
     }
 
 
-@pytest.mark.parametrize("function", [connect, accept, open_server, serve], ids=lambda function: function.__name__)
-def test_unknown_option_is_refused_at_the_call(function: Callable[..., Any]) -> None:
-    """A misspelled option is a `TypeError` that names it."""
+UNKNOWN: Final[list[tuple[Callable[..., Any], str, str | None]]] = [
+    *((function, "max_mesage_size", "did you mean max_message_size?") for function in OWN),
+    *((function, "extra_headers", "use headers") for function in OWN),
+    *((function, "additional_headers", "use headers") for function in OWN),
+    *((function, "ssl", "use ssl_context") for function in OWN),
+    *((function, "max_size", "use max_message_size") for function in OWN),
+    *((function, "timeout", "use open_timeout") for function in OWN),
+    *((function, "message_queue_size", "use max_queue") for function in OWN),
+    *((function, "disconnect_timeout", "use close_timeout") for function in OWN),
+    (connect, "sock", "use stream=trio.SocketStream(...)"),
+    (connect, "host", "use address=(host, port)"),
+    (connect, "path", "use address=path"),
+    (connect, "user_agent_header", "use user_agent"),
+    (connect, "origins", "did you mean origin?"),
+    (serve, "sock", "use listen=[Listen(sock)]"),
+    (open_server, "path", "use listen=[Listen(path)]"),
+    (open_server, "reuse_port", "use listen=[Listen(..., reuse_port=True)]"),
+    (accept, "backlog", None),
+    (connect, "colour", None),
+]
+
+
+@pytest.mark.parametrize(("function", "name", "hint"), UNKNOWN)
+def test_unknown_option_is_refused_at_the_call(function: Callable[..., Any], name: str, hint: str | None) -> None:
+    """A `TypeError` that names the function and the option, and what other libraries call so, or what is near it."""
     positional = {connect: ("ws://h",), accept: (None,)}.get(function, (print, None, 0))
-    with pytest.raises(TypeError):
-        bound = function(*positional, max_mesage_size=1)
-        bound.send(None)  # `serve` is a coroutine function: its call is its first step
+    with pytest.raises(TypeError) as caught:
+        function(*positional, **{name: 1}).send(None)  # `serve` is a coroutine function: its call is its first step
+    text = f"{function.__name__}() got an unexpected keyword argument {name!r}"
+    assert str(caught.value) == (text if hint is None else f"{text}: {hint}")
+
+
+def test_names_of_others_lead_to_options_that_there_are() -> None:
+    """Each for a function at least that has no option by that name itself."""
+    known = {function: inspect.signature(function).parameters for function in OWN}
+    for name, spellings in MEANT.items():
+        for spelling in spellings:
+            assert any(spelling.partition("=")[0] in each and name not in each for each in known.values()), name
 
 
 def test_takes_options_keeps_what_a_function_has_itself() -> None:

@@ -28,6 +28,7 @@ from ._opening import (
     open_session,
     unopened,
 )
+from ._options import check_names
 from ._protocol.handshake import Extensions, RequestRefused, ServerHandshake, headers_of
 from ._proxied import read_proxy_header
 from ._routes import Handler, Routes
@@ -79,6 +80,7 @@ def accept(
         HandshakeError: at the start of the block, if no connection came about; its `response` is what was answered.
         Exception: what a hook raised; the client was answered 500.
     """
+    check_names(accept, options)
     if not isinstance(stream, trio.abc.Stream):
         raise TypeError(f"stream must be a trio.abc.Stream, not {type(stream).__name__}: {stream!r}")
     if ssl_context is not None:

@@ -23,7 +23,7 @@ from ._errors import HandshakeError, HandshakeRejected, HandshakeTimeout, raise_
 from ._events import CloseCause
 from ._http import HeadersLike, Response
 from ._opening import Opening, Unopened, check_ssl_context, check_subprotocols, open_session, unopened
-from ._options import Options, OptionsDict, takes_options
+from ._options import Options, OptionsDict, check_names, takes_options
 from ._policy import leaves
 from ._protocol.handshake import BadResponse
 from ._proxy import ProxyLike, open_tunnel
@@ -98,6 +98,7 @@ def connect(
         ImportError: at the call, for a SOCKS proxy without the extra `proxy`.
         HandshakeError: at the start of the block, if no connection came about; `close_event.cause` tells why.
     """
+    check_names(connect, options)
     checked = Options(**options)
     if not isinstance(url, str):
         raise TypeError(f"URL must be a str, not {type(url).__name__}: {url!r}")

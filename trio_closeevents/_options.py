@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields
-from typing import Any, Literal, TypeAlias, TypedDict, TypeVar, cast
+from typing import Any, Final, Literal, TypeAlias, TypedDict, TypeVar, cast
 
 from wsproto.extensions import Extension
 
@@ -14,7 +14,30 @@ from ._compression import Deflate, checked_compression
 from ._observer import Observer
 from ._policy import ClosePolicy
 
-__all__ = ["ExtensionFactory", "Options", "OptionsDict", "spell_out", "takes_options"]
+__all__ = ["ExtensionFactory", "Options", "OptionsDict", "check_names", "spell_out", "takes_options"]
+
+# What other libraries call what we call so; the first that a function has is what it tells.
+MEANT: Final[Mapping[str, tuple[str, ...]]] = {
+    "additional_headers": ("headers",),
+    "autoping": ("answer_pings",),
+    "backlog": ("listen=[Listen(..., backlog=...)]",),
+    "connect_timeout": ("open_timeout",),
+    "disconnect_timeout": ("close_timeout",),
+    "extra_headers": ("headers",),
+    "heartbeat": ("ping_interval",),
+    "host": ("address=(host, port)",),
+    "max_msg_size": ("max_message_size",),
+    "max_size": ("max_message_size",),
+    "message_queue_size": ("max_queue",),
+    "path": ("address=path", "listen=[Listen(path)]"),
+    "port": ("address=(host, port)",),
+    "protocols": ("subprotocols",),
+    "reuse_port": ("listen=[Listen(..., reuse_port=True)]",),
+    "sock": ("stream=trio.SocketStream(...)", "listen=[Listen(sock)]"),
+    "ssl": ("ssl_context",),
+    "timeout": ("open_timeout",),
+    "user_agent_header": ("user_agent",),
+}
 
 ExtensionFactory: TypeAlias = Callable[[], Extension]
 
@@ -166,3 +189,25 @@ def spell_out(function: Function, *classes: type) -> Function:
     ]
     function.__dict__["__signature__"] = signature.replace(parameters=[*own, *common])
     return function
+
+
+def check_names(function: Callable[..., Any], given: Mapping[str, object]) -> None:
+    """Check that *function*, whose options are spelled out, has all that it was *given*.
+
+    Raises:
+        TypeError: it has not; the text tells what may be meant.
+    """
+    known = inspect.signature(function).parameters
+    for name in given:
+        if name not in known:
+            text = f"{function.__name__}() got an unexpected keyword argument {name!r}"
+            raise TypeError(text + hint_at(name, known))
+
+
+def hint_at(name: str, known: Mapping[str, object]) -> str:
+    for spelling in MEANT.get(name, ()):
+        if spelling.partition("=")[0] in known:
+            return f": use {spelling}"
+    from difflib import get_close_matches  # it takes long to import
+
+    return "".join(f": did you mean {near}?" for near in get_close_matches(name, known, 1))

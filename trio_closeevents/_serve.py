@@ -17,6 +17,7 @@ import trio
 from ._errors import raise_unchanged, unwrapped
 from ._limits import Limits
 from ._listen import Listen, open_listeners
+from ._options import check_names
 from ._routes import Handler, Routes
 from ._server import Server, is_cancellation
 from ._server_options import ServerOptions, ServerOptionsDict, server_options, takes_server_options
@@ -133,6 +134,7 @@ def open_server(
         TypeError, ValueError: at the call, for an argument that cannot work.
         OSError: at the start of the block, if the address cannot be listened on.
     """
+    check_names(open_server, options)
     if not callable(handler) and not isinstance(handler, Routes):
         raise TypeError(f"handler must be an async function, not {type(handler).__name__}: {handler!r}")
     places = places_to_listen(host, port, ssl_context, listen)
@@ -179,6 +181,7 @@ async def serve(
     Returns when `server.aclose` was called and the last handler is done. If cancelled, all peers see 1001, and
     everything is gone within `cancel_timeout`. Arguments and errors are those of `open_server`.
     """
+    check_names(serve, options)
     block = open_server(
         handler,
         host,
