@@ -32,6 +32,7 @@ from ._options import check_names
 from ._protocol.handshake import Extensions, RequestRefused, ServerHandshake, headers_of
 from ._proxied import read_proxy_header
 from ._routes import Handler, Routes
+from ._runs import check_trio
 from ._server_options import ServerOptions, ServerOptionsDict, server_options, takes_server_options
 from ._transport import LOST, Transport, os_error
 
@@ -145,6 +146,7 @@ class Accepting(WebSocketBlock):
         self._scope.cancel()
 
     async def _open(self) -> WebSocket:
+        check_trio()
         websocket: WebSocket | None = None
         opening = Opening(self._stream)
         transport: Transport | None = None

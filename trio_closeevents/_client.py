@@ -11,7 +11,7 @@ import os
 import ssl as stdlib_ssl
 from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Final, TypeVar, Unpack, cast
+from typing import TYPE_CHECKING, Final, NoReturn, TypeVar, Unpack, cast
 from urllib.parse import urljoin
 
 import trio
@@ -27,6 +27,7 @@ from ._options import Options, OptionsDict, check_names, takes_options
 from ._policy import leaves
 from ._protocol.handshake import BadResponse
 from ._proxy import ProxyLike, open_tunnel
+from ._runs import check_trio
 from ._transport import LOST, Transport, os_error
 from ._url import URL, checked_name, parse_url, take_credentials
 from ._version import USER_AGENT
@@ -149,7 +150,15 @@ class Connecting(WebSocketBlock):
     def __repr__(self) -> str:
         return f"connect({self._url!r})"
 
+    # What other libraries have. `connect` does not promise these, so that type checkers refuse them as well.
+    def __await__(self) -> NoReturn:
+        raise TypeError("a connection cannot outlive its block: write `async with connect(...) as ws:`")
+
+    def __aiter__(self) -> NoReturn:
+        raise TypeError("connect opens one connection: `await stay_connected(url, session)` opens one after another")
+
     async def _open(self) -> WebSocket:
+        check_trio()
         websocket: WebSocket | None = None
         with trio.move_on_after(self._options.open_timeout):
             redirects = 0

@@ -1,4 +1,4 @@
-"""`PerRun`: what all connections of one run of trio share."""
+"""`PerRun`: what all connections of one run of trio share; and whether there is a run at all."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 
 import trio
 
-__all__ = ["PerRun"]
+__all__ = ["PerRun", "check_trio"]
 
 T = TypeVar("T")
 
@@ -31,3 +31,15 @@ class PerRun(Generic[T]):
         except LookupError:
             self._var.set(made := self._make())
             return made
+
+
+def check_trio() -> None:
+    """Check that this is called in a task of trio, and not in one of asyncio, for example.
+
+    Raises:
+        RuntimeError: it is not.
+    """
+    try:
+        trio.lowlevel.current_task()
+    except RuntimeError:
+        raise RuntimeError("trio_closeevents needs trio: run the program with trio.run(main)") from None

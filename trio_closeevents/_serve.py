@@ -19,6 +19,7 @@ from ._limits import Limits
 from ._listen import Listen, open_listeners
 from ._options import check_names
 from ._routes import Handler, Routes
+from ._runs import check_trio
 from ._server import Server, is_cancellation
 from ._server_options import ServerOptions, ServerOptionsDict, server_options, takes_server_options
 
@@ -42,6 +43,7 @@ class ServerBlock(AbstractAsyncContextManager[Server]):
 
     @protected
     async def __aenter__(self) -> Server:
+        check_trio()
         if self._entered:
             raise RuntimeError("this server was opened already: every `async with` needs one of its own")
         self._entered = True

@@ -52,6 +52,9 @@ async def make_mistakes(event: CloseEvent, headers: Headers, request: Request) -
     connect("ws://a", compression="gzip")  # type: ignore[arg-type]
     connect("ws://a", subprotocols=5)  # type: ignore[arg-type]
     connect("ws://a", origins=["https://a"])  # type: ignore[call-arg]
+    await connect("ws://a")  # type: ignore[misc]
+    async for _ in connect("ws://a"):  # type: ignore[attr-defined]
+        pass
     async with connect("ws://a") as ws, open_server(handle, "a", 0) as server:
         await broadcast(ws, "text")  # type: ignore[arg-type]
         await broadcast(server.connections, 5)  # type: ignore[arg-type]
