@@ -210,6 +210,15 @@ async def test_unix_socket_that_is_none_is_refused(tmp_path: Path) -> None:
     assert isinstance(caught.value.__cause__, FileNotFoundError)
 
 
+async def test_host_that_is_given_as_a_path_is_told() -> None:
+    """A `str` is a Unix socket, and who means a host gives a port too."""
+    with pytest.raises(HandshakeError) as caught:
+        async with connect("ws://example.org/", address="localhost"):
+            pytest.fail("opened")
+    words = "address 'localhost' is the path of a Unix socket, and there is none; for a host give (host, port)"
+    assert str(caught.value) == f"no connection to ws://example.org/: {words}"
+
+
 async def test_redirect_stays_at_a_given_address() -> None:
     """Within the origin it is followed there; to another one it is not."""
     site = Site(a=(302, "/b"), c=(302, "ws://example.com/"))

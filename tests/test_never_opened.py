@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
+import os
 import socket
 import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -310,6 +312,25 @@ async def test_never_opened_on_a_port_that_nobody_listens_on() -> None:
 
     assert error.close_event == unopened(CloseCause.REFUSED)
     assert isinstance(error.__cause__, ConnectionRefusedError)
+    assert str(error) == f"no connection to {error.url}: {os.strerror(errno.ECONNREFUSED)}"
+
+
+async def test_never_opened_at_several_addresses_tells_each_reason_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In words, and not that all attempts have failed; the system's error stays the `__cause__`."""
+    refused = [OSError(errno.ECONNREFUSED, f"Error connecting to {address}") for address in ("::1", "127.0.0.1")]
+    unreachable = OSError(errno.ENETUNREACH, "Error connecting to 2001:db8::1")
+    odd = OSError("local_address is incompatible")
+    several = OSError("all attempts to connect to example.org:80 failed")
+    several.__cause__ = ExceptionGroup("all attempts failed", [*refused, unreachable, odd])
+
+    async def dial(*_: object) -> trio.SocketStream:
+        raise several
+
+    monkeypatch.setattr(trio, "open_tcp_stream", dial)
+    error = await refused_by("ws://example.org/")
+    reasons = f"{os.strerror(errno.ECONNREFUSED)}; {os.strerror(errno.ENETUNREACH)}; local_address is incompatible"
+    assert str(error) == f"no connection to ws://example.org/: {reasons}"
+    assert error.__cause__ is several
 
 
 async def test_never_opened_to_a_name_that_does_not_exist(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -324,6 +345,7 @@ async def test_never_opened_to_a_name_that_does_not_exist(monkeypatch: pytest.Mo
 
     assert error.close_event == unopened(CloseCause.REFUSED)
     assert isinstance(error.__cause__, socket.gaierror)
+    assert str(error) == "no connection to ws://nowhere.invalid/: Name or service not known"
 
 
 async def test_never_secured_by_an_unknown_authority(server_ssl_context: ssl.SSLContext) -> None:

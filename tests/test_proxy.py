@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import ssl
@@ -116,6 +117,7 @@ async def test_proxy_that_cannot_be_reached_is_named(kind: str) -> None:
         async with connect("ws://example.com", proxy=f"{kind}://{HOST}:{CLOSED_PORT}"):
             pytest.fail("opened")
     assert caught.value.close_event.cause is CloseCause.REFUSED
+    assert str(caught.value).endswith(f" cannot be reached: {os.strerror(errno.ECONNREFUSED)}")
 
 
 async def test_proxy_with_a_certificate_that_nobody_trusts_is_named(proxies: Mapping[str, int]) -> None:

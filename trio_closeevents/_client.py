@@ -22,7 +22,7 @@ from ._connection import WebSocket
 from ._errors import HandshakeError, HandshakeRejected, HandshakeTimeout, raise_unchanged, unwrapped
 from ._events import CloseCause
 from ._http import HeadersLike, Response
-from ._opening import Opening, Unopened, check_ssl_context, check_subprotocols, open_session, unopened
+from ._opening import Opening, Unopened, check_ssl_context, check_subprotocols, open_session, unopened, why_unreachable
 from ._options import Options, OptionsDict, check_names, takes_options
 from ._policy import leaves
 from ._protocol.handshake import BadResponse
@@ -233,8 +233,11 @@ class Connecting(WebSocketBlock):
             if isinstance(address, str | os.PathLike):
                 return await trio.open_unix_socket(address)
             return await trio.open_tcp_stream(host, port)
+        except FileNotFoundError as error:
+            why = f"address {address!r} is the path of a Unix socket, and there is none; for a host give (host, port)"
+            raise self._failed(why, CloseCause.REFUSED) from error
         except OSError as error:
-            raise self._failed(str(error), CloseCause.REFUSED) from plain_cause(error)
+            raise self._failed(why_unreachable(error), CloseCause.REFUSED) from plain_cause(error)
         except BaseExceptionGroup as group:  # Ctrl-C in one of trio's attempts
             raise_unchanged(unwrapped(group))
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Iterable
+from socket import gaierror
 from typing import Final
 
 import trio
@@ -11,6 +13,7 @@ import trio
 from ._events import CloseCause, CloseCode, CloseEvent
 from ._http import TOKEN, Headers, HeadersLike, Response
 from ._options import Options
+from ._policy import leaves
 from ._protocol.handshake import ClientHandshake, ServerHandshake
 from ._protocol.observed import ObservedSession
 from ._protocol.session import Session
@@ -25,6 +28,7 @@ __all__ = [
     "checked_headers",
     "open_session",
     "unopened",
+    "why_unreachable",
 ]
 
 OWN_HEADERS: Final = frozenset({"connection", "upgrade", "content-length", "transfer-encoding"})
@@ -146,6 +150,20 @@ def unopened(cause: CloseCause) -> CloseEvent:
     """Return the event of a connection that never opened."""
     code = CloseCode.TLS_HANDSHAKE if cause is CloseCause.TLS else CloseCode.ABNORMAL_CLOSURE
     return CloseEvent("close", code=code, initiated_by="transport", cause=cause)
+
+
+def why_unreachable(error: OSError) -> str:
+    """Tell why one cannot connect: each reason once, in the system's words, whatever number of addresses has it."""
+    reasons = dict.fromkeys(reason_of(each) for each in leaves(error.__cause__ or error))
+    return "; ".join(reasons)
+
+
+def reason_of(error: BaseException) -> str:
+    if isinstance(error, gaierror):  # whose numbers are of another kind
+        return error.strerror or str(error)
+    if isinstance(error, OSError) and error.errno is not None:
+        return os.strerror(error.errno)  # what trio writes beside it names the address
+    return str(error)
 
 
 def check_subprotocols(subprotocols: Iterable[str]) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ import trio
 
 from ._events import CloseCause
 from ._http import Response, headers_from_wire
-from ._opening import Unopened
+from ._opening import Unopened, why_unreachable
 from ._transport import LOST, os_error
 from ._url import URL, authority_of, basic_credentials, checked_host, detail, shown, take_credentials
 
@@ -170,14 +170,14 @@ async def open_socks(proxy: Proxy, host: str, port: int) -> trio.SocketStream:
     except (ProxyError, ValueError) as error:  # python-socks: names that it cannot write, and answers it cannot read
         raise Unopened(f"the proxy {proxy} refused: {error}", CloseCause.REJECTED) from error
     except OSError as error:
-        raise Unopened(f"the proxy {proxy} cannot be reached: {error}", CloseCause.REFUSED) from error
+        raise Unopened(f"the proxy {proxy} cannot be reached: {why_unreachable(error)}", CloseCause.REFUSED) from error
 
 
 async def reach(proxy: Proxy) -> trio.SocketStream:
     try:
         return await trio.open_tcp_stream(proxy.host, proxy.port)
     except OSError as error:
-        raise Unopened(f"the proxy {proxy} cannot be reached: {error}", CloseCause.REFUSED) from error
+        raise Unopened(f"the proxy {proxy} cannot be reached: {why_unreachable(error)}", CloseCause.REFUSED) from error
 
 
 async def secure(
