@@ -227,7 +227,7 @@ def test_shared_port_needs_a_system_that_has_it(monkeypatch: pytest.MonkeyPatch)
             {"listen": ["/path"]},
             r"listen must be a list of Listen\(...\), and '/path' is none: write Listen\('/path'\)",
         ),
-        ({"listen": "/path"}, r"'/path' is none: write Listen\('/path'\)"),
+        ({"listen": "/path"}, r"'/path' is none: write \[Listen\('/path'\)\]"),
         ({"listen": [(HOST, 0)]}, r"write Listen\(\('127.0.0.1', 0\)\)"),
     ],
 )

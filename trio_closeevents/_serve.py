@@ -151,7 +151,9 @@ def open_server(
 def places_to_listen(
     host: str | None, port: int | None, ssl_context: stdlib_ssl.SSLContext | None, others: Iterable[Listen]
 ) -> list[Listen]:
-    places = [others] if isinstance(others, str) else list(others)  # one path is told below, as a whole
+    if isinstance(others, str):
+        raise TypeError(f"listen must be a list of Listen(...), and {others!r} is none: write [Listen({others!r})]")
+    places = list(others)
     for place in places:
         if not isinstance(place, Listen):
             raise TypeError(f"listen must be a list of Listen(...), and {place!r} is none: write Listen({place!r})")
