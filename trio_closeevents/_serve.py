@@ -182,6 +182,9 @@ async def serve(
 ) -> None:
     """Run a server until it is cancelled, or closed: `server = await nursery.start(serve, handler, host, port)`.
 
+    With options it is `nursery.start(partial(serve, handler, host, port, max_queue=10))`, with `functools.partial`:
+    `start` hands on no keywords.
+
     Returns when `server.aclose` was called and the last handler is done. If cancelled, all peers see 1001, and
     everything is gone within `cancel_timeout`. Arguments and errors are those of `open_server`.
     """

@@ -196,6 +196,34 @@ def rejected(scenario: Any, **options: Any) -> str:
     return str(caught.value)
 
 
+def test_scenario_that_waits_for_a_peer_that_never_closes_is_rejected() -> None:
+    """Nobody cancels the first run: the message says so, and who has to end it."""
+
+    async def wait(websocket: WebSocket) -> None:
+        await websocket.wait_closed()
+
+    text = rejected(wait)
+    assert text.startswith("not cancelled: ")
+    assert (
+        "did not end within 60 s; nobody cancels the first run, so the scenario must return, or the peer close" in text
+    )
+
+
+def test_run_that_hangs_after_its_cancellation_is_rejected() -> None:
+    """The message names the step."""
+
+    async def hang(_: WebSocket) -> None:
+        try:
+            await trio.sleep(0.01)
+        except trio.Cancelled:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(61)
+
+    text = rejected(hang)
+    assert text.startswith("cancelled behind step ")
+    assert "did not end within 60 s\n" in text
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_swallowed_cancellation_is_rejected(role: Any) -> None:
     """A scenario that goes on as if nothing had been."""

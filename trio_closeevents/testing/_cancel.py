@@ -133,7 +133,11 @@ class Stage:
         before = count_descriptors()
         with warnings.catch_warnings(record=True) as warned, logged_events(run):
             warnings.simplefilter("always", ResourceWarning)
-            trio.run(self._play, run, steps, clock=clock, instruments=[steps])
+            try:
+                trio.run(self._play, run, steps, clock=clock, instruments=[steps])
+            except trio.TooSlowError:
+                way_out = "; nobody cancels the first run, so the scenario must return, or the peer close"
+                run.check(False, f"it did not end within {GIVE_UP:g} s" + (way_out if step is None else ""))
             after = count_descriptors()
         run.steps = steps.count
         leaks = [str(each.message) for each in warned if issubclass(each.category, ResourceWarning)]
@@ -173,10 +177,10 @@ class Stage:
             run.raised = error
         finally:
             steps.end()
+            run.event = run.websocket.close_event if run.websocket is not None else None
         run.over_at = trio.current_time()
         run.absorbed = steps.scope.cancelled_caught
         run.was_ready = steps.was_ready
-        run.event = run.websocket.close_event if run.websocket is not None else None
 
     async def _be_peer(self, run: CancelledRun) -> None:
         peer = run.peer
