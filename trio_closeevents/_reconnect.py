@@ -257,7 +257,7 @@ async def stay_connected(
         on_event: called with every `ReconnectEvent`; what it raises goes on.
 
     Returns:
-        How the last connection ended: look at it, since a peer that has refused this side stops it too.
+        How the last connection ended; look at it, since a peer that refuses this side stops it too.
 
     Raises:
         TypeError: *target* or *session* is not what it has to be, or returns what it must not.
