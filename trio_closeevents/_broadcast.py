@@ -77,7 +77,7 @@ async def broadcast(
     place = Place()
     await place.take()
     try:
-        for websocket in list(connections):
+        for websocket in connections:
             if perf_counter() >= turns.until:
                 await turns.checkpoint()
             if not life_of(websocket).offer(shared):

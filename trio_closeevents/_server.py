@@ -22,6 +22,7 @@ from ._accept import Accepting
 from ._connection import WebSocket, life_of
 from ._errors import ConnectionClosed, HandshakeError
 from ._events import CloseFrame, sendable_frame
+from ._hooks import checked_awaitable
 from ._limits import Limits, Seat, Seats
 from ._listen import Listening
 from ._policy import leaves
@@ -255,13 +256,14 @@ class Server:
         if serving.websocket is None and isinstance(error, HandshakeError):
             logger.debug("%s", error)
         elif not all(isinstance(leaf, ConnectionClosed) for leaf in leaves(error)):
-            logger.error("the handler of %r raised", serving.websocket or self, exc_info=error)
+            who = "a hook" if serving.websocket is None else "the handler"  # process_request, for one
+            logger.error("%s of %r raised", who, serving.websocket or self, exc_info=error)
 
 
 @trio.lowlevel.disable_ki_protection
 async def call_handler(handler: Handler, websocket: WebSocket) -> None:
     """Call the program's handler, which Ctrl-C may interrupt anywhere."""
-    await handler(websocket)
+    await checked_awaitable(handler(websocket), handler)
 
 
 def is_cancellation(error: BaseException) -> bool:
