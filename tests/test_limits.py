@@ -55,10 +55,7 @@ async def until(condition: Callable[[], object]) -> None:
 
 async def dial(port: int, host: str = HOST) -> trio.SocketStream:
     """Connect from the address *host*, without a word."""
-    made = trio.socket.socket()
-    await made.bind((host, 0))
-    await made.connect((HOST, port))
-    return trio.SocketStream(made)
+    return await trio.open_tcp_stream(HOST, port, local_address=host)
 
 
 async def status_of(port: int, host: str = HOST) -> int:
