@@ -10,7 +10,7 @@ from trio.testing import MockClock
 from trio_closeevents import CloseCause
 from trio_closeevents._hands_off import INTERVAL
 from trio_closeevents._turns import turns_of_this_run
-from trio_closeevents.testing import PING, TEXT, open_scripted_pair
+from trio_closeevents.testing import PING, TEXT, open_scripted_pair, open_websocket_pair
 
 
 async def test_reader_goes_on_when_the_program_makes_room(autojump_clock: MockClock) -> None:
@@ -71,3 +71,11 @@ async def test_end_of_the_input_is_noted_once(autojump_clock: MockClock) -> None
         assert reader._input_end == (CloseCause.EOF, None)
         assert not reader._take_input()
         await peer.aclose()
+
+
+async def test_parts_of_a_connection_share_the_keys_of_their_attributes() -> None:
+    """With more than thirty, each connection has a dict of its own: 1.3 KB for one class."""
+    async with open_websocket_pair() as (websocket, _):
+        driver = websocket._driver
+        for part in (websocket, driver, driver.reader, driver.writer, driver.session):
+            assert len(vars(part)) <= 30, type(part)

@@ -61,6 +61,7 @@ class Session(Ending):
         bytes_dropped: their payload bytes, those of unfinished messages and of control frames included.
     """
 
+    # Up to thirty attributes share their keys among all sessions; with one more, each has a dict of its own, 1.3 KB.
     def __init__(
         self,
         *,
@@ -71,17 +72,15 @@ class Session(Ending):
     ) -> None:
         super().__init__()
         self._max_message_size = max_message_size
-        self._role = ConnectionType.CLIENT if client else ConnectionType.SERVER
         self._client = client
         self._extensions = list(extensions)
         self._long_way: Connection | None = None  # wsproto, as soon as it is needed
         self._deflate = next((each for each in extensions if isinstance(each, PerMessageDeflate)), None)
-        self._is_foreign = any(each is not self._deflate for each in extensions)
-        self._rsv_of_others = ANY_RSV if self._is_foreign else 0
-        self._rsv_of_messages = self._rsv_of_others if self._deflate is None else self._rsv_of_others | RSV1
+        # Reserved bits of any frame; not 0 if an extension that is not ours decides what they mean.
+        self._foreign_rsv = ANY_RSV if any(each is not self._deflate for each in extensions) else 0
         self._frames = PlainFrames(client=client)
         self.send_message = self._send_extended if extensions else self._frames.write
-        self._message = Assembly(max_message_size, max_fragments, self._deflate, is_foreign=self._is_foreign)
+        self._message = Assembly(max_message_size, max_fragments, self._deflate, is_foreign=bool(self._foreign_rsv))
 
         self._data = b""  # read from the network
         self._at = 0  # where in it the part begins that was not looked at yet
@@ -89,7 +88,6 @@ class Session(Ending):
         self._remaining = 0  # bytes of that payload which are not here yet
         self._arrived = 0  # bytes of the data that were read before our Close, and are not dropped
         self._dropping = False  # the frame under way came after our Close
-        self.draining = False  # what comes after our Close is not dropped, as long as that is so
         self._plain: PlainPayload | None = None  # reads the payload of the frame under way, without wsproto
         self._in_message: bool = False  # a fragmented message is under way
         self.held = False
@@ -103,8 +101,16 @@ class Session(Ending):
     def _wire(self) -> Connection:
         """What reads and writes all that is not plain."""
         if self._long_way is None:
-            self._long_way = Connection(self._role, self._extensions)
+            self._long_way = self._new_wire(self._extensions)
         return self._long_way
+
+    def _new_wire(self, extensions: list[Extension]) -> Connection:
+        return Connection(ConnectionType.CLIENT if self._client else ConnectionType.SERVER, extensions)
+
+    @property
+    def draining(self) -> bool:
+        """What comes after our Close is not dropped, so far."""
+        return self._arrived > NEVER_ENDING // 2
 
     @property
     def _unread(self) -> int:
@@ -149,14 +155,12 @@ class Session(Ending):
         *drain* no message is, until `stop_draining`.
         """
         if self.state is State.OPEN:
-            self.draining = drain
             self._dropping = not drain and not (keep_arrived and self._remaining <= self._unread)
             self._arrived = NEVER_ENDING if drain else 0 if self._dropping else self._unread
         self._begin_close(frame, cause)
 
     def stop_draining(self) -> None:
         """Drop what comes after our Close from now on, and the message under way."""
-        self.draining = False
         self._arrived, self._dropping = 0, True
         self._message.forget()
         self.held = False
@@ -185,7 +189,7 @@ class Session(Ending):
         """
         messages: list[str | bytes] = []
         message = self._message
-        if self._header is not None or self._in_message or message.streaming or message.discarding or self._is_foreign:
+        if self._header is not None or self._in_message or message.streaming or message.discarding or self._foreign_rsv:
             return messages, 0
         self._at, size = self._frames.read(self._data, self._at, messages, most, self._max_message_size)
         self.looked_at += len(messages)
@@ -285,7 +289,7 @@ class Session(Ending):
 
     def _begin_frame(self, header: Header, *, ahead: bool) -> None:
         begins = header.opcode in (Opcode.TEXT, Opcode.BINARY)
-        rsv_allowed = self._rsv_of_messages if begins else self._rsv_of_others
+        rsv_allowed = self._foreign_rsv | (RSV1 if begins and self._deflate is not None else 0)
         broken_rule = violation(
             header, from_client=not self._client, in_message=self._in_message, rsv_allowed=rsv_allowed
         )
@@ -298,7 +302,7 @@ class Session(Ending):
             self._message.forget()  # its end is dropped
             if header.is_control:
                 # The old one may wait for a payload that is skipped.
-                self._long_way = Connection(self._role, self._extensions if self._is_foreign else [])
+                self._long_way = self._new_wire(self._extensions if self._foreign_rsv else [])
         elif not header.is_control and not self._admit(header, ahead=ahead):
             return
         raw = self._read(header.size)
@@ -310,7 +314,7 @@ class Session(Ending):
         self._in_message = not header.fin
         if self._dropping:
             return
-        if whole and not header.rsv and not self._is_foreign:
+        if whole and not header.rsv and not self._foreign_rsv:
             self._plain = PlainPayload(header.opcode == Opcode.TEXT, header.key)
         else:
             self._wire.receive_data(raw)
@@ -340,7 +344,7 @@ class Session(Ending):
         self._remaining -= len(payload)
         if self._remaining == 0:
             self._header = None
-        if header.opcode == Opcode.CLOSE and not self._is_foreign and self._read_bad_gateway(header, payload):
+        if header.opcode == Opcode.CLOSE and not self._foreign_rsv and self._read_bad_gateway(header, payload):
             return None
         self._wire.receive_data(payload)
         for event in self._wire.events():
@@ -379,7 +383,7 @@ class Session(Ending):
             self.looked_at += len(event.data) // INFLATED_PER_LOOK
         if not self._message.discarding:
             piece = self._message.add(event)
-            if self._is_foreign and (excess := self._message.too_large) is not None:
+            if self._foreign_rsv and (excess := self._message.too_large) is not None:
                 self.fail_too_large(excess)
                 return None
             return piece
