@@ -41,6 +41,8 @@ default_role = "code"  # docstrings put names between single backticks
 html_theme = "furo"
 html_title = f"{project} {release}"
 html_copy_source = False
+html_static_path = ["style"]
+html_css_files = ["pages.css"]
 
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
