@@ -364,6 +364,40 @@ async def test_extension_drops_what_comes_after_our_close(autojump_clock: MockCl
     assert (client.close_event.code, client.close_event.was_clean) == (4000, True)
 
 
+class Veiled(Agreed):
+    """Veils every payload, control frames too: 1000 travels as the bytes of 1014, with a reserved bit."""
+
+    def frame_inbound_header(
+        self, proto: FrameDecoder | FrameProtocol, opcode: Opcode, rsv: RsvBits, payload_length: int
+    ) -> CloseReason | RsvBits:
+        return RsvBits(False, True, False)
+
+    def frame_inbound_payload_data(self, proto: FrameDecoder | FrameProtocol, data: bytes) -> bytes | CloseReason:
+        return veil(data)
+
+    def frame_outbound(
+        self, proto: FrameDecoder | FrameProtocol, opcode: Opcode, rsv: RsvBits, data: bytes, fin: bool
+    ) -> tuple[RsvBits, bytes]:
+        return RsvBits(False, True, False), veil(data)
+
+
+def veil(data: bytes) -> bytes:
+    return bytes(byte ^ 0x1E * (at % 2) for at, byte in enumerate(data))
+
+
+async def test_extension_that_changes_control_frames_closes_cleanly(autojump_clock: MockClock) -> None:
+    """What is read of a Close is what the extension makes of it, behind our own Close too."""
+    async with open_websocket_pair(extensions=[Veiled]) as (client, server):
+        await client.send("hello")
+        assert await server.receive() == "hello"
+        assert await server.ping() >= 0
+        await client.aclose(1000, "bye")
+    for websocket in (client, server):
+        event = websocket.close_event
+        assert event is not None
+        assert (event.code, event.reason, event.was_clean) == (1000, "bye", True)
+
+
 def no_extension() -> Any:
     return "x-reverse"
 

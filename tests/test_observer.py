@@ -169,9 +169,10 @@ async def test_observer_sees_what_broadcast_sends() -> None:
     """Though its frame is made once for all."""
     notes = Notes()
     async with open_websocket_pair(observer=notes) as (client, server):
-        await broadcast([server], "to all")
-        assert await client.receive() == "to all"
-    assert "> 'to all'" in notes.lines
+        async with open_websocket_pair(observer=notes) as (other_client, other_server):
+            await broadcast([server, other_server], "to all")
+            assert await client.receive() == await other_client.receive() == "to all"
+    assert notes.lines.count("> 'to all'") == 2
 
 
 async def test_observer_of_a_failure_is_told_of_our_close_and_of_nothing_illegal() -> None:

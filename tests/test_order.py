@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 
 import pytest
@@ -46,6 +46,23 @@ async def test_order_is_that_of_the_calls(send: Send, autojump_clock: MockClock)
                 nursery.start_soon(step)
                 nursery.start_soon(step)
             assert [await client.receive(), await client.receive()] == ["1", "2"]
+
+
+async def test_order_of_a_broadcast_and_a_send(autojump_clock: MockClock) -> None:
+    """Neither overtakes the other."""
+    async with open_websocket_pair() as (client, server):
+        for first, second in ((send_to_all, send_whole), (send_whole, send_to_all)) * 25:
+            sends: Iterator[Send] = iter([first, second])
+
+            async def step(sends: Iterator[Send] = sends) -> None:
+                send = next(sends)
+                await send(server, str(send))
+
+            time.sleep(0.0011)  # noqa: ASYNC251
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(step)
+                nursery.start_soon(step)
+            assert [await client.receive(), await client.receive()] == [str(first), str(second)]
 
 
 async def test_order_of_broadcasts_is_the_same_at_every_peer(

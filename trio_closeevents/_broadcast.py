@@ -78,10 +78,10 @@ async def broadcast(
     await place.take()
     try:
         for websocket in connections:
-            if perf_counter() >= turns.until:
-                await turns.checkpoint()
             if not life_of(websocket).offer(shared):
                 late[websocket] = None
+            if perf_counter() >= turns.until:
+                await turns.checkpoint()  # not before: others would send first what they were asked to send later
         if late and slow_after != 0:
             with trio.move_on_at(deadline):
                 async with trio.open_nursery() as nursery:
@@ -92,7 +92,6 @@ async def broadcast(
                     place.leave()
     finally:
         place.leave()
-    await turns.give()
     skipped = tuple(websocket for websocket in late if websocket.state is ReadyState.OPEN)
     if isinstance(slow, CloseFrame):
         for websocket in skipped:

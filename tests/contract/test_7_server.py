@@ -279,6 +279,24 @@ async def test_server_aclose_answers_handshakes_in_progress_with_503() -> None:
                 await trio.open_tcp_stream("127.0.0.1", server.port)
 
 
+async def test_server_aclose_hears_out_a_handshake_that_has_begun() -> None:
+    """The 503 survives what its client still sends, and is there when that looks for it."""
+    with trio.fail_after(10):
+        async with (
+            open_server(sleep_forever, "127.0.0.1", 0, cancel_timeout=5) as server,
+            trio.open_nursery() as nursery,
+        ):
+            stream = await trio.open_tcp_stream("127.0.0.1", server.port)
+            await stream.send_all(b"GET / HTTP/1.1\r\n")
+            await trio.sleep(0.05)
+            nursery.start_soon(server.aclose)
+            for _ in range(5):
+                await trio.sleep(0.1)
+                await stream.send_all(b"X: y\r\n")
+            assert (await stream.receive_some()).startswith(b"HTTP/1.1 503 ")
+            await stream.aclose()
+
+
 async def test_server_aclose_does_not_wait_for_connections_that_say_nothing() -> None:
     """A browser keeps spare connections, on which nothing was asked for: they do not hold the end up."""
     with trio.fail_after(10):

@@ -11,9 +11,10 @@ from typing import Final, cast
 from .._events import MAX_REASON_BYTES, CloseCause, CloseCode, CloseEvent, CloseFrame, InitiatedBy
 from .closing import Effect, State, Step, transition
 
-__all__ = ["READING", "Ending"]
+__all__ = ["READING", "SKIPPING", "Ending"]
 
-READING: Final = frozenset({State.OPEN, State.CLOSE_QUEUED, State.CLOSE_SENT})
+SKIPPING: Final = frozenset({State.CLOSE_QUEUED, State.CLOSE_SENT})
+READING: Final = SKIPPING | {State.OPEN}
 ASKED_BY_US: Final = frozenset(
     {CloseCause.EXIT, CloseCause.ERROR, CloseCause.CANCELLED, CloseCause.CLOSED, CloseCause.ABORTED}
 )
@@ -57,6 +58,9 @@ class Ending(ABC):
         """Fail the connection (RFC 6455 §7.1.7): from now on nothing of the peer counts."""
         text = reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore")
         self._take(Step.FAIL, cause, CloseFrame(code, text))
+
+    def _fail_invalid(self, reason: str) -> None:
+        self.fail(CloseCode.INVALID_FRAME_PAYLOAD_DATA, reason, CloseCause.INVALID_PAYLOAD)
 
     def take_close_frame(self) -> bytes | None:
         """Return our Close frame once, as soon as it is due; what was queued before goes first, nothing follows."""

@@ -8,9 +8,6 @@ each at one place that is marked `wsproto:` and has a test that fails the day ws
 * it has no limit on messages and fragments: `_admit`, on the header, before a payload is stored;
 * it cannot skip: after our own Close, `_skip` drops data without storing, decoding or limiting it.
 
-With an extension that is not ours, wsproto reads and writes every frame: what its reserved bits and its payload mean
-is the extension's affair.
-
 Bytes are looked at lazily, one frame at a time, when `next_event` is called: what stands behind a message in the same
 segment has no effect before the program has seen that message. Whoever looks *ahead* of what the program has asked for
 does not judge a message that is too large: the program may ask for it piece by piece, with another limit.
@@ -20,30 +17,28 @@ from __future__ import annotations
 
 from typing import Final, TypeAlias, cast
 
-from wsproto.connection import Connection, ConnectionState, ConnectionType
+from wsproto.connection import ConnectionState
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 from wsproto.extensions import Extension
-from wsproto.frame_protocol import CloseReason, Opcode
+from wsproto.frame_protocol import Opcode
 
 from .._events import CloseCause, CloseCode, CloseFrame
 from .assembly import RSV1, Assembly, Excess, Piece, size_of
 from .closing import State
-from .deflate import PerMessageDeflate
-from .ending import READING, Ending
+from .ending import READING, SKIPPING
 from .frames import Header, read_header, skip_short_frames, violation
-from .plain import Frame, PlainFrames, PlainPayload, Shared
+from .outgoing import Outgoing
+from .plain import PlainPayload
 
 __all__ = ["Excess", "Piece", "Ping", "Pong", "Session", "SessionEvent"]
 
 SessionEvent: TypeAlias = str | bytes | Piece | Ping | Pong
 
-ANY_RSV: Final = 0b111
 NEVER_ENDING: Final = 2**63  # bytes: more than can arrive
 INFLATED_PER_LOOK: Final = 2**15  # bytes that are as much work to inflate and carry off as a frame is to look at
-SKIPPING: Final = frozenset({State.CLOSE_QUEUED, State.CLOSE_SENT})
 
 
-class Session(Ending):
+class Session(Outgoing):
     """The protocol of one open connection, and how it ends.
 
     Args:
@@ -55,7 +50,6 @@ class Session(Ending):
     Attributes:
         looked_at: frames that were looked at so far, portions of compressed ones, and what these inflated to in units
             of `INFLATED_PER_LOOK`: a measure of the work.
-        send_message: returns the frame for a whole message. Only in OPEN.
         held: a message that is too large stands next, and waits for the program to ask for it.
         messages_dropped: messages of the peer that were dropped, after our Close or because they were left half read.
         bytes_dropped: their payload bytes, those of unfinished messages and of control frames included.
@@ -70,16 +64,8 @@ class Session(Ending):
         max_fragments: int | None = None,
         extensions: tuple[Extension, ...] = (),
     ) -> None:
-        super().__init__()
+        super().__init__(client=client, extensions=extensions)
         self._max_message_size = max_message_size
-        self._client = client
-        self._extensions = list(extensions)
-        self._long_way: Connection | None = None  # wsproto, as soon as it is needed
-        self._deflate = next((each for each in extensions if isinstance(each, PerMessageDeflate)), None)
-        # Reserved bits of any frame; not 0 if an extension that is not ours decides what they mean.
-        self._foreign_rsv = ANY_RSV if any(each is not self._deflate for each in extensions) else 0
-        self._frames = PlainFrames(client=client)
-        self.send_message = self._send_extended if extensions else self._frames.write
         self._message = Assembly(max_message_size, max_fragments, self._deflate, is_foreign=bool(self._foreign_rsv))
 
         self._data = b""  # read from the network
@@ -98,16 +84,6 @@ class Session(Ending):
     # -- what this side does -----------------------------------------------------------------------------------------
 
     @property
-    def _wire(self) -> Connection:
-        """What reads and writes all that is not plain."""
-        if self._long_way is None:
-            self._long_way = self._new_wire(self._extensions)
-        return self._long_way
-
-    def _new_wire(self, extensions: list[Extension]) -> Connection:
-        return Connection(ConnectionType.CLIENT if self._client else ConnectionType.SERVER, extensions)
-
-    @property
     def draining(self) -> bool:
         """What comes after our Close is not dropped, so far."""
         return self._arrived > NEVER_ENDING // 2
@@ -121,32 +97,6 @@ class Session(Ending):
     def has_data(self) -> bool:
         """There may be something to look at."""
         return bool(self._data) or self._header is not None or self._message.streaming
-
-    def _send_extended(self, message: str | bytes) -> Frame:
-        event = TextMessage(message) if isinstance(message, str) else BytesMessage(message)
-        return b"", self._wire.send(event), size_of(message)
-
-    def send_shared(self, shared: Shared) -> Frame:
-        """Return the frame for a message that others send too: theirs, if it need not be one of our own."""
-        if self._client or self._extensions:
-            return self.send_message(shared.message)
-        if shared.frame is None:
-            shared.frame = self.send_message(shared.message)
-        return shared.frame
-
-    def send_fragment(self, piece: str | bytes, *, last: bool) -> bytes:
-        """Return the frame for a part of a message. Only in OPEN; the parts of one message follow each other."""
-        if isinstance(piece, str):
-            return self._wire.send(TextMessage(piece, message_finished=last))
-        return self._wire.send(BytesMessage(piece, message_finished=last))
-
-    def send_ping(self, payload: bytes) -> bytes:
-        """Return a Ping frame. Only in OPEN."""
-        return self._wire.send(Ping(payload))
-
-    def send_pong(self, payload: bytes) -> bytes:
-        """Return a Pong frame. Only in OPEN."""
-        return self._wire.send(Pong(payload))
 
     def close(self, frame: CloseFrame, cause: CloseCause, *, keep_arrived: bool = False, drain: bool = False) -> None:
         """Begin the closing handshake, unless the ending has begun already. *frame* was checked to be sendable.
@@ -404,9 +354,6 @@ class Session(Ending):
         else:
             self.fail(code, reason, CloseCause.PROTOCOL_ERROR)
 
-    def _fail_invalid(self, reason: str) -> None:
-        self.fail(CloseCode.INVALID_FRAME_PAYLOAD_DATA, reason, CloseCause.INVALID_PAYLOAD)
-
     def _is_real_close(self) -> bool:
         """Tell a Close frame of the peer from one that wsproto made up. wsproto: only its state tells."""
         return self._wire.state in (ConnectionState.REMOTE_CLOSING, ConnectionState.CLOSED)
@@ -449,12 +396,4 @@ class Session(Ending):
         self._message.forget()
         self._data, self._at = b"", 0
         self._plain = None
-        self._long_way = None  # wsproto: it keeps the last payload that it was fed
-        self._extensions = []
-        if self._deflate is not None:
-            self._deflate.forget()
-
-    def _encode_close(self, frame: CloseFrame) -> bytes:
-        # wsproto: an empty Close is asked for by this very member; a plain 1005 would go out as 1000.
-        code = CloseReason.NO_STATUS_RCVD if frame.code is None else frame.code
-        return self._wire.send(CloseConnection(code=code, reason=frame.reason or None))
+        self._forget_wire()
