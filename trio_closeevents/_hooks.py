@@ -20,6 +20,7 @@ def unprotected(hook: Callable[Parameters, Result], *arguments: Parameters.args,
     return hook(*arguments, **named)
 
 
+@trio.lowlevel.enable_ki_protection  # Ctrl-C in here would leave a coroutine behind that was never awaited
 def checked_awaitable(returned: object, function: Callable[..., object]) -> Awaitable[Any]:
     """Return what *function* of the program has returned, if it was the async function that it had to be."""
     if not isawaitable(returned):

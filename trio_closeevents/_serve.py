@@ -167,6 +167,7 @@ def places_to_listen(
 
 
 @takes_server_options
+@protected  # Ctrl-C in `started` would leave trio with half of a task's move between nurseries
 async def serve(
     handler: Handler | Routes,
     host: str | None = None,

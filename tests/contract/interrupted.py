@@ -480,8 +480,8 @@ class Try:
 
     @property
     def seconds(self) -> float:
-        """How long the program lived on after the last signal."""
-        return max(0.0, self.marks.get("over", math.inf) - self.signals[-1]) if self.signals else 0.0
+        """How long the program lived on after the last signal; as a process, if that struck on its way out."""
+        return max(0.0, self.marks.get("over", self.ended) - self.signals[-1]) if self.signals else 0.0
 
     @property
     def is_unheld(self) -> bool:
@@ -557,11 +557,14 @@ OF_DIALLING: Final = re.compile(
     r"BlockingIOError: .*|During handling of the above exception, another exception occurred:"
     r"|(Exception ignored in: |ResourceWarning: unclosed )<socket\.socket .*"
 )
-# A codec that is interrupted while `connect` reads its URL says so, which is Python's own doing.
+# A codec that is interrupted while `connect` reads its URL says so, which is Python's own doing; since 3.13 in a note.
 OF_CODEC: Final = "KeyboardInterrupt: encoding with 'idna' codec failed"
+# One that strikes when trio has closed its end of the wakeup pipe, and not yet told Python so.
+WAKEUP: Final = "Exception ignored when trying to write to the signal wakeup fd:"
+OF_WAKEUP: Final = re.compile(rf"{WAKEUP}|BrokenPipeError: \[Errno 32\] .*|OSError: \[Errno 9\] .*")
 DECORATION: Final = re.compile(r"^ *[|+] ?")
 ALLOWED: Final = re.compile(
-    r"KeyboardInterrupt(: encoding with 'idna' codec failed .*)?|"
+    r"KeyboardInterrupt(: encoding with 'idna' codec failed .*)?|encoding with 'idna' codec failed|"
     r"Traceback \(most recent call last\):|Exception Group Traceback \(most recent call last\):"
     r"|(Base)?ExceptionGroup: .*|[-+]+( \d+ )?-*|"
 )
@@ -578,8 +581,9 @@ def complaints_about(stderr: str, *, signals: int) -> Iterator[str]:
         is_chain |= bare.startswith("The above exception was") and OF_CODEC in stderr
         if is_chain or bare.startswith(" ") or ALLOWED.fullmatch(bare):
             continue
-        if not (DIALLING in stderr and OF_DIALLING.fullmatch(bare)):
-            yield f"stderr: {line}"
+        if (DIALLING in stderr and OF_DIALLING.fullmatch(bare)) or (WAKEUP in stderr and OF_WAKEUP.fullmatch(bare)):
+            continue
+        yield f"stderr: {line}"
 
 
 # -- all of them ------------------------------------------------------------------------------------------------------

@@ -196,3 +196,58 @@ def test_ctrl_c_in_a_task_of_the_library_reaches_the_program() -> None:
         "KeyboardInterrupt",
         "1001 going away, after we sent 1001: cancelled [\"Text b'x'\", 'Close 1001', 'FIN']",
     ]
+
+
+AT_A_HANDLER = """
+from trio_closeevents import _hooks
+
+isawaitable = _hooks.isawaitable
+
+def interrupted(returned):
+    ctrl_c()
+    return isawaitable(returned)
+
+_hooks.isawaitable = interrupted
+
+async def handler(ws):
+    await trio.sleep_forever()
+
+async def main():
+    async with open_server(handler, "127.0.0.1", 0) as server:
+        async with connect(f"ws://127.0.0.1:{server.port}/") as ws:
+            globals()["ws"] = ws
+            await trio.sleep_forever()
+
+try:
+    trio.run(main)
+except KeyboardInterrupt:
+    print("KeyboardInterrupt", ws.close_event)
+"""
+
+
+def test_ctrl_c_while_a_handler_is_called_leaves_no_coroutine_behind() -> None:
+    """One that strikes between the call of a handler and its first step: it is awaited, and nothing warns."""
+    assert run(AT_A_HANDLER) == "KeyboardInterrupt 1001 going away, after we sent 1001: cancelled\n"
+
+
+AT_THE_START = """
+from functools import partial
+
+async def handler(ws):
+    await trio.sleep_forever()
+
+class Status:
+    def started(self, server):
+        ctrl_c()
+        print("started")
+
+try:
+    trio.run(partial(serve, handler, "127.0.0.1", 0, task_status=Status()))
+except KeyboardInterrupt:
+    print("KeyboardInterrupt")
+"""
+
+
+def test_ctrl_c_while_a_server_says_that_it_has_started_waits_its_turn() -> None:
+    """Inside of `started` it would break trio's move of the task in two, and `nursery.start` would wait for ever."""
+    assert run(AT_THE_START) == "started\nKeyboardInterrupt\n"
