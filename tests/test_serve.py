@@ -201,13 +201,19 @@ async def test_headers_that_the_server_sets_itself_are_left_out() -> None:
 # -- what is spoken ----------------------------------------------------------------------------------------------------
 
 
-async def test_subprotocol_by_a_function() -> None:
-    """It sees the whole request; `None` is none."""
+def select(request: Request) -> str | None:
+    return request.query or None
 
-    def select(request: Request) -> str | None:
-        return request.query or None
 
-    async with open_server(leave, HOST, 0, select_subprotocol=select) as server:
+async def select_later(request: Request) -> str | None:
+    await trio.lowlevel.checkpoint()
+    return select(request)
+
+
+@pytest.mark.parametrize("function", [select, select_later])
+async def test_subprotocol_by_a_function(function: Any) -> None:
+    """It sees the whole request, and may wait; `None` is none."""
+    async with open_server(leave, HOST, 0, select_subprotocol=function) as server:
         for query, chosen in (("b", "b"), ("", None)):
             async with connect(f"ws://{HOST}:{server.port}/?{query}", subprotocols=["a", "b"]) as ws:
                 assert ws.subprotocol == chosen

@@ -64,8 +64,8 @@ def accept(
             all of it; `None` among them allows requests without one, as programs make them. Others are answered 403.
             Without this list, everybody may.
         subprotocols: what is spoken here, in order of preference; the first that the client offers is agreed on.
-        select_subprotocol: in place of that, a function that gets the `Request` and returns one of its `subprotocols`,
-            or `None`.
+        select_subprotocol: in place of that, a function, async or not, that gets the `Request` and returns one of its
+            `subprotocols`, or `None`.
         headers: header fields to add to the answer that opens the connection.
         server_header: that of the `Server` header; `None` sends none.
         process_request: called with every well-formed `Request`, whatever its method, upgrade or not; a `Response`
@@ -246,7 +246,7 @@ class Accepting(WebSocketBlock):
         if self._turned_away is not None and "upgrade" in request.headers:
             decision = Decision(self._turned_away, self._turned_away.body.decode().rstrip())
         else:
-            decision = await self._ask_program(request) or self._upgrade(request)
+            decision = await self._ask_program(request) or await self._upgrade(request)
         if self._server.process_response is None:
             return decision
         changed = unprotected(self._server.process_response, request, decision.answer)
@@ -278,7 +278,7 @@ class Accepting(WebSocketBlock):
             self.handler = cast("Handler", found)
         return None
 
-    def _upgrade(self, request: Request) -> Decision:
+    async def _upgrade(self, request: Request) -> Decision:
         try:
             self._handshake.check_upgrade(request)
         except RequestRefused as refusal:
@@ -286,12 +286,12 @@ class Accepting(WebSocketBlock):
         origin = request.headers.get("origin")  # of two, both: which is none that is allowed
         if not self._server.allows(origin) or len(request.headers.get_all("origin")) > 1:
             return Decision(Response(403, (), "this origin is not allowed here\n"), f"origin {origin!r} is not allowed")
-        return Decision(Response(101, self._server.fields), subprotocol=self._choose_subprotocol(request))
+        return Decision(Response(101, self._server.fields), subprotocol=await self._choose_subprotocol(request))
 
-    def _choose_subprotocol(self, request: Request) -> str | None:
+    async def _choose_subprotocol(self, request: Request) -> str | None:
         if self._server.select_subprotocol is None:
             return next((name for name in self._server.subprotocols if name in request.subprotocols), None)
-        name = unprotected(self._server.select_subprotocol, request)
+        name: str | None = await ask(self._server.select_subprotocol, request)
         if name is not None and name not in request.subprotocols:
             raise ValueError(f"select_subprotocol must return one of {request.subprotocols} or None, not {name!r}")
         return name

@@ -15,7 +15,7 @@ from ._writer import Writer
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from ._events import CloseEvent
+    from ._events import CloseEvent, CloseFrame
 
 __all__ = ["Facts"]
 
@@ -35,6 +35,14 @@ class Facts:
     def close_event(self) -> CloseEvent | None:
         """How the connection ended; `None` until that is decided, and never changed then."""
         return self._session.close_event
+
+    @property
+    def close_received(self) -> CloseFrame | None:
+        """The Close frame of the peer, as soon as it was read; `None` if none was, or none that is valid.
+
+        It is known before `close_event` is, if ours still has to be written.
+        """
+        return self._session.close_received
 
     @property
     def state(self) -> ReadyState:

@@ -30,7 +30,7 @@ __all__ = [
 
 ProcessRequest: TypeAlias = Callable[[Request], "Response | Awaitable[Response | None] | None"]
 ProcessResponse: TypeAlias = Callable[[Request, Response], "Response | None"]
-SelectSubprotocol: TypeAlias = Callable[[Request], "str | None"]
+SelectSubprotocol: TypeAlias = Callable[[Request], "str | Awaitable[str | None] | None"]
 OnClose: TypeAlias = Callable[[WebSocket, CloseEvent], object]
 Origin: TypeAlias = str | re.Pattern[str] | None
 

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import pytest
 import trio
+import trio.testing
 
-from trio_closeevents import CloseCode, CloseFrame, ConnectionBroken, LocallyClosed, ReadyState, RemoteClosed, WebSocket
+from trio_closeevents import (
+    CloseCode,
+    CloseFrame,
+    ConnectionBroken,
+    LocallyClosed,
+    ReadyState,
+    RemoteClosed,
+    WebSocket,
+    connect,
+)
 from trio_closeevents.testing import PING, PONG, ScriptedPeer
 
 from .stage import Stage, answer_close, do_nothing, echo_close, end_transport, event, leave, only_read, read_to_the_end
@@ -53,6 +63,29 @@ async def test_peer_answers_empty(stage: Stage) -> None:
     """An empty answer is 1005, and clean."""
     outcome = await stage.play(leave, answer_close(None))
     assert outcome.event == event(1005, "exit", "local", clean=True, sent=1000, received=CloseFrame())
+
+
+async def test_peer_first_is_known_before_the_event_is() -> None:
+    """As long as our echo cannot be written, there is no event yet, but the frame of the peer can be looked at."""
+    ours, theirs = trio.testing.memory_stream_pair()
+    peer = ScriptedPeer(theirs, client=False)
+    may_write = trio.Event()
+
+    async def hold() -> None:
+        await may_write.wait()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(peer.open)
+        async with connect("ws://localhost/", stream=ours) as ws:
+            before = ws.close_received
+            ours.send_stream.send_all_hook = hold
+            await peer.send(peer.close_frame(4001, "bye"))
+            await trio.testing.wait_all_tasks_blocked()
+            assert (before, ws.close_received, ws.close_event) == (None, CloseFrame(4001, "bye"), None)
+            may_write.set()
+            ours.send_stream.send_all_hook = None
+            assert (await ws.wait_closed()).received is ws.close_received
+            nursery.start_soon(peer.aclose)
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 1014, 3000, 4999])

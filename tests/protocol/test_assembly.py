@@ -16,7 +16,7 @@ from wsproto.connection import Connection, ConnectionType
 from wsproto.events import BytesMessage, TextMessage
 
 from trio_closeevents import CloseCause, CloseCode, CloseFrame, Deflate
-from trio_closeevents._protocol.assembly import PORTION, Assembly, Excess, Piece, size_of
+from trio_closeevents._protocol.assembly import PORTION, Assembly, Excess, Length, Piece, size_of
 from trio_closeevents._protocol.closing import State
 from trio_closeevents._protocol.deflate import MAX_RATIO, PerMessageDeflate
 from trio_closeevents._protocol.frames import Header
@@ -356,3 +356,61 @@ def test_pieces_are_the_message(data: st.DataObject) -> None:
             break
     assert taken == messages
     assert session.state is State.OPEN
+
+
+# -- a limit as `len` has it -------------------------------------------------------------------------------------------
+
+LONG: str = "\N{GRINNING FACE}"  # 4 bytes in UTF-8
+
+
+@pytest.mark.parametrize("step", [1, 3, 1000])
+@pytest.mark.parametrize(
+    "data",
+    [
+        frame(TEXT, (LONG * 5).encode()),
+        fragmented(TEXT, (LONG * 2).encode(), b"", (LONG * 3).encode()),
+        fragmented(TEXT, LONG.encode()[:3], LONG.encode()[3:] + (LONG * 4).encode()),
+    ],
+)
+def test_text_within_its_length_is_received_whatever_its_bytes(data: bytes, step: int) -> None:
+    """20 bytes, and 5 characters, which are allowed."""
+    session = Session(client=True, max_message_size=Length(5))
+    assert list(feed(session, data, step)) == [LONG * 5]
+
+
+@pytest.mark.parametrize("step", [1, 3, 1000])
+@pytest.mark.parametrize(
+    "data",
+    [
+        frame(TEXT, b"abcdef"),
+        frame(TEXT, (LONG * 6).encode()),
+        fragmented(TEXT, (LONG * 5).encode(), b"a"),
+        frame(BINARY, b"abcdef"),
+        frame(BINARY, LONG.encode() * 2),
+        fragmented(BINARY, b"abc", b"def"),
+        fragmented(TEXT, b"abc", b"def"),
+    ],
+)
+def test_message_beyond_its_length_fails_with_1009(data: bytes, step: int) -> None:
+    """Of text the sixth character is too much, of binary the sixth byte."""
+    session = Session(client=True, max_message_size=Length(5))
+    assert list(feed(session, data, step)) == []
+    assert (session.state, session.take_close_frame() is not None) == (State.FAILING, True)
+    session.close_written()
+    assert session.close_event is not None
+    assert session.close_event.cause is CloseCause.MESSAGE_TOO_BIG
+
+
+def test_frame_that_cannot_be_within_its_length_is_refused_by_its_header() -> None:
+    """21 bytes are 6 characters at least, so that not one of them is stored."""
+    session = Session(client=True, max_message_size=Length(5))
+    session.receive_data(frame(TEXT, b"x" * 21)[:2])
+    assert session.next_event() is None
+    assert session.state is State.FAILING
+
+
+def feed(session: Session, data: bytes, step: int) -> Iterator[SessionEvent]:
+    for at in range(0, len(data), step):
+        session.receive_data(data[at : at + step])
+        while (event := session.next_event()) is not None:
+            yield event

@@ -10,10 +10,15 @@ from wsproto.frame_protocol import Opcode
 from .deflate import MAX_RATIO, PerMessageDeflate
 from .frames import Header
 
-__all__ = ["RSV1", "Assembly", "Excess", "Piece", "size_of"]
+__all__ = ["RSV1", "Assembly", "Excess", "Length", "Piece", "size_of"]
 
 RSV1: Final = 0b100  # permessage-deflate's (RFC 7692 §6)
 PORTION: Final = 1024  # compressed bytes to inflate at once, where nothing else bounds what they inflate to
+MAX_BYTES_PER_CHARACTER: Final = 4  # in UTF-8
+
+
+class Length(int):
+    """A `max_message_size` as `len` measures it: characters of a text that is not compressed, bytes of all else."""
 
 
 class Piece(NamedTuple):
@@ -62,6 +67,8 @@ class Assembly:
         self._max_fragments = max_fragments
         self._deflate = deflate
         self._is_foreign = is_foreign
+        self._counts_characters = isinstance(max_size, Length)
+        self._in_characters = False  # that is what the size of the message counts
         self._stream_limit: int | None = None  # the most bytes of a message that comes out piece by piece
         self._pieces: list[Any] = []
         self._size = 0  # its bytes so far, announced ones included
@@ -87,14 +94,26 @@ class Assembly:
     def admit(self, header: Header) -> Excess | None:
         """Count a data frame as part of the message, unless it goes beyond a limit; tell which."""
         begins = header.opcode != Opcode.CONTINUATION
-        compressed = self._deflate is not None and bool(header.rsv & RSV1) if begins else self.compressed
-        size = (0 if begins else self._size) + (0 if compressed or self._is_foreign else header.length)
-        fragments = 1 if begins else self._fragments + 1
+        if begins:
+            self.compressed = self._deflate is not None and bool(header.rsv & RSV1)
+            self._in_characters = self._counts_characters and header.opcode == Opcode.TEXT and not self.compressed
+            self._size = self._fragments = 0
+        least = 0 if self.compressed or self._is_foreign else header.length
+        if self._in_characters:
+            least = -(-least // MAX_BYTES_PER_CHARACTER)
+        fragments, size = self._fragments + 1, self._size + least
         for what, count, limit in (("fragments", fragments, self._max_fragments), ("bytes", size, self.limit)):
             if limit is not None and count > limit:
                 return Excess(what, count, limit)
-        self.compressed, self._size, self._fragments = compressed, size, fragments
+        self._fragments = fragments
+        if not self._in_characters:
+            self._size = size
         return None
+
+    @property
+    def is_measured_late(self) -> bool:
+        """How large a part is, only tells what was made of it."""
+        return self._is_foreign or self._in_characters
 
     def portion(self, remaining: int, *, ahead: bool) -> int | None:
         """Return how many of the *remaining* bytes of a compressed frame to inflate next.
@@ -116,6 +135,8 @@ class Assembly:
         last = event.message_finished
         if self._is_foreign:
             self._size += size_of(piece)
+        elif self._in_characters:
+            self._size += len(piece)
         elif self.compressed:
             self._size = cast("PerMessageDeflate", self._deflate).inflated
         if self.streaming:

@@ -74,6 +74,11 @@ class Ending(ABC):
 
     # -- what the peer and the network do ----------------------------------------------------------------------------
 
+    @property
+    def close_received(self) -> CloseFrame | None:
+        """The Close frame of the peer, as soon as it was accepted."""
+        return self._received
+
     def _accept_close(self, frame: CloseFrame) -> None:
         """Note a valid Close frame of the peer."""
         self._received = frame

@@ -54,7 +54,11 @@ class RequestRefused(Exception):
 
 
 class BadResponse(Exception):
-    """What the server sent is no answer to an opening handshake."""
+    """What the server sent is no answer to an opening handshake; `status`, if there was one that is none."""
+
+    def __init__(self, why: str, status: int | None = None) -> None:
+        super().__init__(why)
+        self.status = status
 
 
 class Extensions(NamedTuple):
@@ -305,7 +309,8 @@ class ClientHandshake:
 
     def _reject(self, event: RejectConnection, rest: bytes) -> Response | None:
         if not 200 <= event.status_code <= 599:
-            raise BadResponse(f"the server answered with status {event.status_code}, neither 101 nor 200-599")
+            why = f"the server answered with status {event.status_code}, neither 101 nor 200-599"
+            raise BadResponse(why, event.status_code)
         try:
             self.rejection = Response(event.status_code, headers_from_wire(event.headers))
         except ValueError as error:

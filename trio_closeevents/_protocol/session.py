@@ -333,7 +333,7 @@ class Session(Outgoing):
             self.looked_at += len(event.data) // INFLATED_PER_LOOK
         if not self._message.discarding:
             piece = self._message.add(event)
-            if self._foreign_rsv and (excess := self._message.too_large) is not None:
+            if self._message.is_measured_late and (excess := self._message.too_large) is not None:
                 self.fail_too_large(excess)
                 return None
             return piece
