@@ -1,0 +1,353 @@
+"""`Owner`: who owns the core's connection, and how it opens and ends.
+
+Theory. A connection of the core belongs to a block. That of `open_websocket` is one, and so is a task in the nursery
+that a program has given, which lives until the transport is gone. Both attach the core's `WebSocket` here when it is
+open.
+
+A server's opening handshake is proposed to the program from within the core's: the function that selects the
+subprotocol waits until the program has accepted or rejected the request.
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Final, NamedTuple, cast
+
+import trio
+from wsproto.utilities import LocalProtocolError
+
+import trio_closeevents
+from trio_closeevents import CloseCause, CloseEvent, ReadyState, Request, Response, WebSocket, is_sendable
+from trio_closeevents import HandshakeError as Unopened
+
+from ._errors import ConnectionClosed, HandshakeError, handshake_error
+from ._limits import HeaderPairs, fields_of, own_fields
+from ._values import CloseReason, Endpoint, addresses_of
+
+__all__ = ["Handshake", "Owner", "is_ordinary", "one_of"]
+
+FIN_TIMEOUT: Final = 2.0  # seconds that a server has to end TCP, once both Close frames have travelled
+MAX_REASON_BYTES: Final = 123  # as UTF-8 (RFC 6455 §5.5)
+FAILURES: Final = {
+    CloseCause.PROTOCOL_ERROR: 1002,
+    CloseCause.INVALID_PAYLOAD: 1007,
+    CloseCause.MESSAGE_TOO_BIG: 1009,
+}
+IN_A_URL: Final = re.compile(r"([\w.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
+
+protected = trio.lowlevel.enable_ki_protection
+
+
+class Handshake(NamedTuple):
+    """What a client asks for."""
+
+    host: str
+    path: str
+    subprotocols: tuple[str, ...]
+    fields: list[tuple[str, str]]
+
+
+class Owner:
+    """Owns the core's connection.
+
+    Args:
+        asks: what a client asks for; `None`: this is the server.
+        options: the core's.
+
+    Attributes:
+        websocket: the core's connection, as soon as it is open.
+        asked_to_close: this side has closed, with this code.
+        is_lent: the program, which has given the stream, may use or close it behind our back.
+        path: the request target; at a server `None` until the request was accepted.
+    """
+
+    def __init__(self, stream: trio.abc.Stream, asks: Handshake | None, options: dict[str, Any]) -> None:
+        self._stream = stream
+        self._asks = asks
+        self._options = options
+        self._is_secured = isinstance(stream, trio.SSLStream)  # by TLS, whoever speaks it
+        self._addresses = addresses_of(stream)  # now: the core takes the socket out of it
+        self.is_lent = False
+        self.path = None if asks is None else asks.path
+        self.websocket: WebSocket | None = None
+        self.asked_to_close: int | None = None
+        self._reason: CloseReason | None = None
+        self._has_task = False  # in a nursery, which owns the connection
+        self._opening = trio.CancelScope()  # round that task
+        self._settled = trio.Event()  # it is open, or never will be
+        self._over = trio.Event()  # that task has nothing left to do
+        # A server's opening handshake, and what the program answers:
+        self._propose: Callable[[Request], object] | None = None
+        self._is_proposed = False
+        self._answer: Response | None = None
+        self._chosen: str | None = None
+        self._is_answered = trio.Event()
+
+    @property
+    def is_client(self) -> bool:
+        return self._asks is not None
+
+    def endpoint(self, *, local: bool) -> Endpoint | str:
+        """Return one end of the connection; the `repr` of the stream, if it is no TCP."""
+        address = self._addresses[0 if local else 1]
+        return repr(self._stream) if address is None else Endpoint(address[0], address[1], self._is_secured)
+
+    @property
+    def _stream_of_core(self) -> trio.abc.Stream:
+        """What the core may have for itself: it takes the socket out of a `trio.SocketStream`."""
+        if self.is_lent and isinstance(self._stream, trio.SocketStream):
+            return trio.StapledStream(self._stream, self._stream)
+        return self._stream
+
+    # -- why it is closed ----------------------------------------------------------------------------------------
+
+    @property
+    def closed(self) -> CloseReason | None:
+        """Why the connection was closed, or is being closed: the same object as long as the same is known."""
+        if (websocket := self.websocket) is None:
+            return self._reason
+        event = websocket.close_event
+        if event is not None:
+            self._remember(*self._code_and_reason(event))
+        elif websocket.state is not ReadyState.OPEN:
+            received = websocket.close_received
+            if received is not None:
+                self._remember(1005 if received.code is None else received.code, received.reason)
+            else:
+                self._remember(1006 if self.asked_to_close is None else self.asked_to_close, "")
+        return self._reason
+
+    def _remember(self, code: int, reason: str) -> None:
+        known = self._reason
+        if known is None or (known.code, known.reason or "") != (code, reason):
+            self._reason = CloseReason(code, reason or None)
+
+    def _code_and_reason(self, event: CloseEvent) -> tuple[int, str]:
+        if event.cause is CloseCause.MESSAGE_TOO_BIG:
+            return 1009, f"Exceeded maximum message size: {self._options['max_message_size']} bytes"
+        failed = FAILURES.get(event.cause) if event.cause else None
+        if failed is not None:
+            return failed, "" if event.sent is None else event.sent.reason
+        return event.code, event.reason
+
+    # -- opening -------------------------------------------------------------------------------------------------
+
+    def client_block(
+        self, ssl_context: ssl.SSLContext | None, server_hostname: str, **options: float
+    ) -> AbstractAsyncContextManager[WebSocket]:
+        """Return the core's block for a client.
+
+        Args:
+            ssl_context: for TLS over the stream; `None`: there is none, or the stream speaks it already.
+            server_hostname: the name that the server's certificate must have.
+            **options: to replace some of the core's.
+        """
+        assert self._asks is not None
+        host, path, subprotocols, fields = self._asks
+        self._is_secured |= ssl_context is not None
+        place = host if IN_A_URL.fullmatch(host) else "localhost"  # a name for messages: the stream is there already
+        target = (path if path.startswith("/") else f"/{path}").replace("#", "%23")
+        if not any(name.lower() == "host" for name, _ in fields):
+            fields = [("Host", host), *fields]
+        more: dict[str, Any] = {**self._options, **options}
+        if ssl_context is not None:
+            more |= {"ssl_context": ssl_context, "server_hostname": server_hostname}
+        return trio_closeevents.connect(
+            f"{'wss' if self._is_secured else 'ws'}://{place}{target}",
+            stream=self._stream_of_core,
+            subprotocols=subprotocols,
+            headers=fields,
+            user_agent=None,
+            **more,
+        )
+
+    async def open_in(self, nursery: trio.Nursery, block: AbstractAsyncContextManager[WebSocket]) -> None:
+        """Open a client's connection, in a task of *nursery* that owns it from then on.
+
+        Raises:
+            HandshakeError: it was not opened.
+        """
+        failure: Unopened | None = await nursery.start(self._own, block)
+        if failure is not None:
+            raise handshake_error(failure) from failure
+
+    async def propose_in(
+        self,
+        nursery: trio.Nursery,
+        propose: Callable[[Request], object],
+        ssl_context: ssl.SSLContext | None = None,
+        **options: float,
+    ) -> Any:
+        """Wait for a client's request, in a task of *nursery* that owns the connection from then on.
+
+        Args:
+            propose: makes of the request what this returns.
+            ssl_context: for TLS over the stream; `None`: there is none, or the stream speaks it already.
+            **options: to replace some of the core's.
+
+        Raises:
+            HandshakeError: there was none, or a malformed one, which was answered.
+        """
+        self._is_secured |= ssl_context is not None
+        self._propose = propose
+        more: dict[str, Any] = {**self._options, **options}
+        block = trio_closeevents.accept(
+            self._stream_of_core,
+            ssl_context=ssl_context,
+            select_subprotocol=self._wait_for_answer,
+            process_response=self._replace,
+            server_header=None,
+            **more,
+        )
+        proposed = await nursery.start(self._own, block)
+        if isinstance(proposed, Unopened):
+            raise HandshakeError(str(proposed)) from proposed
+        return proposed
+
+    @protected
+    async def _own(self, block: AbstractAsyncContextManager[WebSocket], *, task_status: trio.TaskStatus[Any]) -> None:
+        """Be the task that owns the connection. What it has to say first is an error, a proposal, or `None`."""
+        self._has_task = True
+        self._task_status = task_status
+        try:
+            with self._opening:
+                async with block as websocket:
+                    self.attach(websocket)
+                    if self.is_client:
+                        task_status.started(None)
+                    await self._end_tcp(websocket)
+        except Unopened as error:
+            self._reason = self._reason or CloseReason(1006, None)
+            if not self._is_proposed:
+                task_status.started(error)
+        finally:
+            self._settled.set()
+            self._over.set()
+
+    def attach(self, websocket: WebSocket) -> None:
+        """Be open."""
+        self.websocket = websocket
+        self._settled.set()
+
+    # -- a server's opening handshake, from within the core's -----------------------------------------------------
+
+    async def _wait_for_answer(self, request: Request) -> str | None:
+        """Let the program answer *request*; return the subprotocol that it has chosen."""
+        assert self._propose is not None
+        self._is_proposed = True
+        self._task_status.started(self._propose(request))
+        await self._is_answered.wait()
+        return self._chosen
+
+    def _replace(self, request: Request, response: Response) -> Response | None:
+        """Return what is sent in place of *response*."""
+        if response.status == 101:
+            return self._answer
+        if response.status == 426 and "upgrade" not in request.headers:
+            return Response(400, body=response.body)
+        return None
+
+    async def accept(
+        self, path: str, proposed: tuple[str, ...], subprotocol: str | None, headers: HeaderPairs | None
+    ) -> None:
+        """Answer with the upgrade; see `WebSocketRequest.accept`."""
+        self._check_unanswered()
+        if subprotocol is not None and subprotocol not in proposed:
+            raise LocalProtocolError(f"subprotocol {subprotocol!r} was not proposed, only {proposed}")
+        self._answer = Response(101, own_fields(headers))
+        self._chosen = subprotocol
+        self.path = path
+        self._is_answered.set()
+        await self._settled.wait()
+        if self.websocket is None:
+            raise ConnectionClosed(self.closed)
+
+    async def reject(self, status_code: int, headers: HeaderPairs | None, body: bytes | None) -> None:
+        """Answer with something else; see `WebSocketRequest.reject`."""
+        self._check_unanswered()
+        if status_code == 101:
+            raise ValueError("a rejection has an HTTP status of 200-599, not 101: use accept()")
+        self._answer = Response(status_code, fields_of(headers), body or b"")
+        self._reason = CloseReason(1006, "Rejected WebSocket handshake")
+        self._is_answered.set()
+        await self._over.wait()
+
+    def _check_unanswered(self) -> None:
+        if self._is_answered.is_set():
+            raise LocalProtocolError("the request was answered already")
+
+    # -- the end -------------------------------------------------------------------------------------------------
+
+    async def end(self, code: int, reason: str | None = None) -> None:
+        """Close, and wait until the transport is gone. If cancelled, it still finishes, within `cancel_timeout`.
+
+        Raises:
+            ValueError: *code* may not travel in a Close frame. Nothing was sent.
+        """
+        if (websocket := self.websocket) is None:
+            await self._end_unopened()
+            return
+        text = "" if reason is None else reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore")
+        if self.closed is None and is_sendable(code):
+            self.asked_to_close = code
+        if self._has_task or not self.is_client:
+            await websocket.aclose(code, text)
+        else:
+            await self._end_block(websocket, code, text)
+
+    async def end_at_once(self, code: int) -> None:
+        """Close as a block that is cancelled does: within `cancel_timeout`."""
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await self.end(code)
+
+    async def _end_block(self, websocket: WebSocket, code: int, reason: str) -> None:
+        """Do so where no task of ours sees to the end of TCP."""
+        failure: BaseException | None = None
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._end_tcp, websocket)
+                await websocket.aclose(code, reason)
+                nursery.cancel_scope.cancel()
+        except BaseExceptionGroup as group:
+            failure = one_of(group)
+        if failure is not None:
+            raise failure
+
+    async def _end_tcp(self, websocket: WebSocket) -> None:
+        """Wait for the end; a server that has closed does not always end TCP, which a client has to wait for."""
+        await websocket.wait_closed()
+        if self.is_client:
+            with trio.move_on_after(FIN_TIMEOUT):
+                await websocket.aclose()
+            websocket.abort()
+
+    async def _end_unopened(self) -> None:
+        if self._has_task:
+            self._opening.cancel()
+            await self._over.wait()
+        else:
+            await self._stream.aclose()
+
+
+def is_ordinary(error: BaseException | None) -> bool:
+    """Tell whether a block that *error* leaves has returned, or raised an `Exception`."""
+    return error is None or any(isinstance(leaf, Exception) for leaf in leaves(error))
+
+
+def one_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the exception of *group* that counts: one that is no `Cancelled`, if there is one."""
+    found = list(leaves(group))
+    return next((leaf for leaf in found if not isinstance(leaf, trio.Cancelled)), found[0])
+
+
+def leaves(error: BaseException) -> Iterator[BaseException]:
+    """Iterate over the exceptions of a group that are none themselves, or over the one that is no group."""
+    if isinstance(error, BaseExceptionGroup):
+        for each in cast("BaseExceptionGroup[BaseException]", error).exceptions:
+            yield from leaves(each)
+    else:
+        yield error
