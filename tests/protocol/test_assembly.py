@@ -405,7 +405,8 @@ def test_frame_that_cannot_be_within_its_length_is_refused_by_its_header() -> No
     """21 bytes are 6 characters at least, so that not one of them is stored."""
     session = Session(client=True, max_message_size=Length(5))
     session.receive_data(frame(TEXT, b"x" * 21)[:2])
-    assert session.next_event() is None
+    assert session.next_event(ahead=True) is None
+    assert not session.held
     assert session.state is State.FAILING
 
 

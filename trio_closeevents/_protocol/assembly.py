@@ -18,7 +18,10 @@ MAX_BYTES_PER_CHARACTER: Final = 4  # in UTF-8
 
 
 class Length(int):
-    """A `max_message_size` as `len` measures it: characters of a text that is not compressed, bytes of all else."""
+    """A `max_message_size` as `len` measures it: characters of a text that is not compressed, bytes of all else.
+
+    A message that is larger fails the connection at once: nobody can ask for it piece by piece.
+    """
 
 
 class Piece(NamedTuple):
@@ -109,6 +112,11 @@ class Assembly:
         if not self._in_characters:
             self._size = size
         return None
+
+    @property
+    def may_be_held(self) -> bool:
+        """A message that is too large may wait for somebody who asks for it piece by piece."""
+        return not self._counts_characters
 
     @property
     def is_measured_late(self) -> bool:

@@ -274,7 +274,7 @@ class Session(Outgoing):
         excess = self._message.admit(header)
         if excess is None:
             return True
-        if ahead and excess.what == "bytes":
+        if ahead and excess.what == "bytes" and self._message.may_be_held:
             self.held = True
         else:
             self.fail_too_large(excess)

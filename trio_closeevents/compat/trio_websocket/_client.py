@@ -333,6 +333,7 @@ class OpenWebSocket(AbstractAsyncContextManager[WebSocketConnection]):
         try:
             if is_ordinary(error):
                 await self._owner.end(1000)
+                await self._owner.keep_arrived()
         except trio.Cancelled:
             if error is None:
                 raise

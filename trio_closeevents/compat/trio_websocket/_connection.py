@@ -11,10 +11,9 @@ from typing import ClassVar, Final, NoReturn
 import trio
 from wsproto import WSConnection
 from wsproto.events import Request as UpgradeRequest
-from wsproto.utilities import LocalProtocolError
 
 import trio_closeevents
-from trio_closeevents import CloseEvent, Request, WebSocket
+from trio_closeevents import CloseEvent, Request
 
 from ._errors import ConnectionClosed
 from ._limits import MAX_MESSAGE_SIZE, MESSAGE_QUEUE_SIZE, RECEIVE_BYTES, HeaderPairs, core_options, own_fields, wire
@@ -74,8 +73,6 @@ class WebSocketConnection(trio.abc.AsyncResource):
             asks = Handshake(host, path, tuple(client_subprotocols or ()), own_fields(client_extra_headers))
         self._id = next(self.CONNECTION_ID)
         self._owner = Owner(stream, asks, core_options(message_queue_size, max_message_size, receive_buffer_size))
-        self._is_receiving = False  # a task is in get_message
-        self._next_receiver = trio.lowlevel.ParkingLot()
 
     # -- what it is ----------------------------------------------------------------------------------------------
 
@@ -140,18 +137,10 @@ class WebSocketConnection(trio.abc.AsyncResource):
         Raises:
             ConnectionClosed: there will be none any more.
         """
-        while self._is_receiving:
-            await self._next_receiver.park()
-        self._is_receiving = True
         try:
-            if self._owner.asked_to_close is not None:
-                self._raise_closed()
-            return await self._core.receive()
+            return await self._owner.receive()
         except trio_closeevents.ConnectionClosed:
             self._raise_closed()
-        finally:
-            self._is_receiving = False
-            self._next_receiver.unpark()
 
     async def send_message(self, message: str | bytes) -> None:
         """Send a message: a `str` as text, `bytes` as binary. If cancelled, it is sent as a whole or not at all.
@@ -165,7 +154,7 @@ class WebSocketConnection(trio.abc.AsyncResource):
                 self._raise_closed()
             raise ValueError(f"message must be str or bytes, not {type(message).__name__}: {message!r:.80}")
         try:
-            await self._core.send(message)
+            await self._owner.opened.send(message)
         except trio_closeevents.ConnectionClosed:
             self._raise_closed()
 
@@ -180,7 +169,7 @@ class WebSocketConnection(trio.abc.AsyncResource):
             ConnectionClosed: the connection is closed, or being closed; also when that happens before the Pong.
         """
         try:
-            await self._core.ping(payload)
+            await self._owner.opened.ping(payload)
         except trio_closeevents.ConnectionClosed:
             self._raise_closed()
 
@@ -192,17 +181,9 @@ class WebSocketConnection(trio.abc.AsyncResource):
             ConnectionClosed: the connection is closed, or being closed.
         """
         try:
-            await self._core.pong(payload or b"")
+            await self._owner.opened.pong(payload or b"")
         except trio_closeevents.ConnectionClosed:
             self._raise_closed()
-
-    @property
-    def _core(self) -> WebSocket:
-        if self._owner.websocket is None:
-            if self.closed is not None:
-                self._raise_closed()
-            raise LocalProtocolError(f"{self} is not open: its opening handshake is not done")
-        return self._owner.websocket
 
     def _raise_closed(self) -> NoReturn:
         raise ConnectionClosed(self.closed) from None

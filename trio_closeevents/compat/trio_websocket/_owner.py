@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 import ssl
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, NamedTuple, cast
@@ -50,6 +51,24 @@ class Handshake(NamedTuple):
     fields: list[tuple[str, str]]
 
 
+class Turn:
+    """What one task at a time may do."""
+
+    def __init__(self) -> None:
+        self._is_taken = False
+        self._others = trio.lowlevel.ParkingLot()
+
+    async def take(self) -> None:
+        """Wait for the turn. No checkpoint if it is free."""
+        while self._is_taken:
+            await self._others.park()
+        self._is_taken = True
+
+    def give_back(self) -> None:
+        self._is_taken = False
+        self._others.unpark()
+
+
 class Owner:
     """Owns the core's connection.
 
@@ -75,6 +94,8 @@ class Owner:
         self.websocket: WebSocket | None = None
         self.asked_to_close: int | None = None
         self._reason: CloseReason | None = None
+        self._turn = Turn()  # of those that receive
+        self._kept: deque[str | bytes] = deque()  # messages that are still to be had when the block has been left
         self._has_task = False  # in a nursery, which owns the connection
         self._opening = trio.CancelScope()  # round that task
         self._settled = trio.Event()  # it is open, or never will be
@@ -219,6 +240,7 @@ class Owner:
                     if self.is_client:
                         task_status.started(None)
                     await self._end_tcp(websocket)
+                    await self.keep_arrived()
         except Unopened as error:
             self._reason = self._reason or CloseReason(1006, None)
             if not self._is_proposed:
@@ -231,6 +253,53 @@ class Owner:
         """Be open."""
         self.websocket = websocket
         self._settled.set()
+
+    # -- receiving -----------------------------------------------------------------------------------------------
+
+    async def receive(self) -> str | bytes:
+        """Return the next message; whoever comes when a task waits for it already, waits for the next.
+
+        Raises:
+            trio_closeevents.ConnectionClosed: there will be none any more, or this side has closed.
+        """
+        await self._turn.take()
+        try:
+            if self._kept and self.asked_to_close is None:
+                await trio.lowlevel.checkpoint()
+                return self._kept.popleft()
+            websocket = self.opened
+            if self.asked_to_close is not None:
+                raise trio_closeevents.LocallyClosed(connection=websocket)
+            return await websocket.receive()
+        finally:
+            self._turn.give_back()
+
+    async def keep_arrived(self) -> None:
+        """Take what had arrived before the peer closed out of the core, which drops it when its block is left."""
+        if self.asked_to_close is not None:
+            return
+        await self._turn.take()
+        try:
+            while True:
+                self._kept.append(await self.opened.receive())
+        except trio_closeevents.ConnectionClosed:
+            pass
+        finally:
+            self._turn.give_back()
+
+    @property
+    def opened(self) -> WebSocket:
+        """The core's connection.
+
+        Raises:
+            ConnectionClosed: it has never been one.
+            LocalProtocolError: it is none yet.
+        """
+        if self.websocket is not None:
+            return self.websocket
+        if self.closed is not None:
+            raise ConnectionClosed(self.closed)
+        raise LocalProtocolError("the connection is not open: its opening handshake is not done")
 
     # -- a server's opening handshake, from within the core's -----------------------------------------------------
 

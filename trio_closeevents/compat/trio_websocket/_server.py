@@ -103,7 +103,7 @@ async def serve_websocket(
         connect_timeout=connect_timeout,
         disconnect_timeout=disconnect_timeout,
     )
-    server.speak_tls(ssl_context)
+    server._ssl_context = ssl_context  # pyright: ignore[reportPrivateUsage]  # the signature is another library's
     await server.run(task_status=task_status)
 
 
@@ -139,11 +139,8 @@ class WebSocketServer:
         self._sizes = (message_queue_size, max_message_size, receive_buffer_size)
         self._connect_timeout = patience("connect_timeout", connect_timeout)
         self._disconnect_timeout = patience("disconnect_timeout", disconnect_timeout)
+        # For the core to speak the TLS of the listeners, which is faster than that of trio's streams.
         self._ssl_context: ssl.SSLContext | None = None
-
-    def speak_tls(self, ssl_context: ssl.SSLContext | None) -> None:
-        """Let the core speak the TLS of the listeners, which is faster than that of trio's streams."""
-        self._ssl_context = ssl_context
 
     @property
     def port(self) -> int:
