@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -17,7 +17,7 @@ Script = Callable[[ScriptedPeer], Awaitable[object]]
 
 
 @asynccontextmanager
-async def client(library: Any, **options: Any) -> AsyncIterator[tuple[Any, ScriptedPeer]]:
+async def client(library: Any, **options: Any) -> AsyncGenerator[tuple[Any, ScriptedPeer], None]:
     """A client's connection in a nursery, which is cancelled in the end, and its peer, which is open."""
     ours, theirs = trio.testing.memory_stream_pair()
     peer = ScriptedPeer(theirs, client=False)
@@ -28,7 +28,7 @@ async def client(library: Any, **options: Any) -> AsyncIterator[tuple[Any, Scrip
 
 
 @asynccontextmanager
-async def server(library: Any, **options: Any) -> AsyncIterator[tuple[Any, ScriptedPeer]]:
+async def server(library: Any, **options: Any) -> AsyncGenerator[tuple[Any, ScriptedPeer], None]:
     """The same for a server's."""
     ours, theirs = trio.testing.memory_stream_pair()
     peer = ScriptedPeer(theirs, client=True)

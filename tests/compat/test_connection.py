@@ -44,6 +44,15 @@ async def test_message_of_another_type_is_a_value_error(
         assert (await peer.receive()).payload == b"a"
 
 
+async def test_message_of_another_type_on_a_closed_connection(autojump_clock: MockClock, library: Any) -> None:
+    """That it is closed comes first. A receive buffer of the system's choice changes nothing."""
+    async with client(library, receive_buffer_size=None) as (connection, peer):
+        await peer.send(peer.close_frame(1000))
+        await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(library.ConnectionClosed):
+            await connection.send_message(5)
+
+
 async def test_several_tasks_may_receive(autojump_clock: MockClock, library: Any) -> None:
     """Each message goes to one of them."""
     received: list[str] = []
@@ -131,9 +140,9 @@ async def test_full_queue_stops_the_reader(autojump_clock: MockClock, library: A
         await trio.testing.wait_all_tasks_blocked()
         assert connection.closed is None
         assert [await connection.get_message() for _ in range(3)] == ["a", "b", "c"]
-        with pytest.raises(library.ConnectionClosed):
+        with pytest.raises(library.ConnectionClosed) as caught:
             await connection.get_message()
-        assert connection.closed.code == 4001
+        assert caught.value.reason.code == 4001
 
 
 async def test_queue_of_nothing_holds_one_message(autojump_clock: MockClock, library: Any) -> None:

@@ -301,6 +301,7 @@ class OpenWebSocket(AbstractAsyncContextManager[WebSocketConnection]):
     @protected
     async def __aenter__(self) -> WebSocketConnection:
         context = self._place.ssl_context
+        close_timeout = patience("disconnect_timeout", self._disconnect_timeout)
         deadline = trio.current_time() + patience("connect_timeout", self._connect_timeout)
         try:
             with trio.fail_at(deadline):
@@ -315,7 +316,7 @@ class OpenWebSocket(AbstractAsyncContextManager[WebSocketConnection]):
             context,
             self._place.host,
             open_timeout=max(0.0, deadline - trio.current_time()),
-            close_timeout=patience("disconnect_timeout", self._disconnect_timeout),
+            close_timeout=close_timeout,
         )
         self._owner = owner_of(self._connection)
         try:

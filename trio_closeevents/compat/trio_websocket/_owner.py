@@ -3,9 +3,6 @@
 Theory. A connection of the core belongs to a block. That of `open_websocket` is one, and so is a task in the nursery
 that a program has given, which lives until the transport is gone. Both attach the core's `WebSocket` here when it is
 open.
-
-A server's opening handshake is proposed to the program from within the core's: the function that selects the
-subprotocol waits until the program has accepted or rejected the request.
 """
 
 from __future__ import annotations
@@ -21,11 +18,12 @@ import trio
 from wsproto.utilities import LocalProtocolError
 
 import trio_closeevents
-from trio_closeevents import CloseCause, CloseEvent, ReadyState, Request, Response, WebSocket, is_sendable
+from trio_closeevents import CloseCause, CloseEvent, ReadyState, Request, WebSocket, is_sendable
 from trio_closeevents import HandshakeError as Unopened
 
+from ._answer import Answer
 from ._errors import ConnectionClosed, HandshakeError, handshake_error
-from ._limits import HeaderPairs, fields_of, own_fields
+from ._limits import HeaderPairs
 from ._values import CloseReason, Endpoint, addresses_of
 
 __all__ = ["Handshake", "Owner", "is_ordinary", "one_of"]
@@ -100,12 +98,10 @@ class Owner:
         self._opening = trio.CancelScope()  # round that task
         self._settled = trio.Event()  # it is open, or never will be
         self._over = trio.Event()  # that task has nothing left to do
-        # A server's opening handshake, and what the program answers:
+        # A server's opening handshake:
         self._propose: Callable[[Request], object] | None = None
         self._is_proposed = False
-        self._answer: Response | None = None
-        self._chosen: str | None = None
-        self._is_answered = trio.Event()
+        self._answer = Answer()
 
     @property
     def is_client(self) -> bool:
@@ -219,7 +215,7 @@ class Owner:
             self._stream_of_core,
             ssl_context=ssl_context,
             select_subprotocol=self._wait_for_answer,
-            process_response=self._replace,
+            process_response=self._answer.instead_of,
             server_header=None,
             **more,
         )
@@ -301,52 +297,30 @@ class Owner:
             raise ConnectionClosed(self.closed)
         raise LocalProtocolError("the connection is not open: its opening handshake is not done")
 
-    # -- a server's opening handshake, from within the core's -----------------------------------------------------
+    # -- a server's opening handshake ----------------------------------------------------------------------------
 
     async def _wait_for_answer(self, request: Request) -> str | None:
         """Let the program answer *request*; return the subprotocol that it has chosen."""
         assert self._propose is not None
         self._is_proposed = True
         self._task_status.started(self._propose(request))
-        await self._is_answered.wait()
-        return self._chosen
-
-    def _replace(self, request: Request, response: Response) -> Response | None:
-        """Return what is sent in place of *response*."""
-        if response.status == 101:
-            return self._answer
-        if response.status == 426 and "upgrade" not in request.headers:
-            return Response(400, body=response.body)
-        return None
+        return await self._answer.wait()
 
     async def accept(
         self, path: str, proposed: tuple[str, ...], subprotocol: str | None, headers: HeaderPairs | None
     ) -> None:
-        """Answer with the upgrade; see `WebSocketRequest.accept`."""
-        self._check_unanswered()
-        if subprotocol is not None and subprotocol not in proposed:
-            raise LocalProtocolError(f"subprotocol {subprotocol!r} was not proposed, only {proposed}")
-        self._answer = Response(101, own_fields(headers))
-        self._chosen = subprotocol
+        """Answer with the upgrade, and wait until it is done; see `WebSocketRequest.accept`."""
+        self._answer.accept(subprotocol, proposed, headers)
         self.path = path
-        self._is_answered.set()
         await self._settled.wait()
         if self.websocket is None:
             raise ConnectionClosed(self.closed)
 
     async def reject(self, status_code: int, headers: HeaderPairs | None, body: bytes | None) -> None:
-        """Answer with something else; see `WebSocketRequest.reject`."""
-        self._check_unanswered()
-        if status_code == 101:
-            raise ValueError("a rejection has an HTTP status of 200-599, not 101: use accept()")
-        self._answer = Response(status_code, fields_of(headers), body or b"")
+        """Answer with something else, and wait until it is done; see `WebSocketRequest.reject`."""
+        self._answer.reject(status_code, headers, body)
         self._reason = CloseReason(1006, "Rejected WebSocket handshake")
-        self._is_answered.set()
         await self._over.wait()
-
-    def _check_unanswered(self) -> None:
-        if self._is_answered.is_set():
-            raise LocalProtocolError("the request was answered already")
 
     # -- the end -------------------------------------------------------------------------------------------------
 

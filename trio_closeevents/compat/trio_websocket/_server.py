@@ -88,6 +88,8 @@ async def serve_websocket(
         TypeError, ValueError: an argument that cannot work.
         OSError: one cannot listen there.
     """
+    sizes = (message_queue_size, max_message_size, receive_buffer_size)
+    check_arguments(sizes, connect_timeout, disconnect_timeout)  # before there are listeners that somebody has to close
     listeners: Sequence[trio.SocketListener | SSLListener]
     if ssl_context is None:
         listeners = await trio.open_tcp_listeners(port, host=host)
@@ -132,13 +134,11 @@ class WebSocketServer:
     ) -> None:
         if len(listeners) == 0:
             raise ValueError("Listeners must contain at least one item.")
-        core_options(message_queue_size, max_message_size, receive_buffer_size)  # now, not for the first client
         self._handler = handler
         self._listeners = listeners
         self._handler_nursery = handler_nursery
         self._sizes = (message_queue_size, max_message_size, receive_buffer_size)
-        self._connect_timeout = patience("connect_timeout", connect_timeout)
-        self._disconnect_timeout = patience("disconnect_timeout", disconnect_timeout)
+        self._timeouts = check_arguments(self._sizes, connect_timeout, disconnect_timeout)
         # For the core to speak the TLS of the listeners, which is faster than that of trio's streams.
         self._ssl_context: ssl.SSLContext | None = None
 
@@ -175,20 +175,21 @@ class WebSocketServer:
             logger.debug("listening on %s", ", ".join(map(str, self.listeners)))
             task_status.started(self)
             await trio.sleep_forever()
-        raise AssertionError("unreachable")
+        raise AssertionError  # pragma: no cover  # for type checkers, which think that a nursery may swallow something
 
     @protected
     async def _handle_connection(self, stream: trio.abc.Stream) -> None:
+        connect_timeout, disconnect_timeout = self._timeouts
         async with trio.open_nursery() as nursery:
             connection = server_connection(stream, *self._sizes)
             request: WebSocketRequest | None = None
             try:
-                with trio.move_on_after(self._connect_timeout):
+                with trio.move_on_after(connect_timeout):
                     request = await owner_of(connection).propose_in(
                         nursery,
                         partial(proposal, connection),
                         self._ssl_context,
-                        close_timeout=self._disconnect_timeout,
+                        close_timeout=disconnect_timeout,
                     )
             except HandshakeError as error:
                 logger.debug("%s: %s", connection, error)
@@ -211,6 +212,18 @@ class WebSocketServer:
 async def call_handler(handler: Handler, request: WebSocketRequest) -> None:
     """Call the program's handler, which Ctrl-C may interrupt anywhere."""
     await handler(request)
+
+
+def check_arguments(
+    sizes: tuple[int, int, int | None], connect_timeout: float, disconnect_timeout: float
+) -> tuple[float, float]:
+    """Check what a server's connections will be given; return both timeouts.
+
+    Raises:
+        TypeError, ValueError: one of them is wrong.
+    """
+    core_options(*sizes)
+    return patience("connect_timeout", connect_timeout), patience("disconnect_timeout", disconnect_timeout)
 
 
 def server_connection(
