@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 HERE: Final = Path(__file__).parent
 PACKAGE: Final = "trio_closeevents"
-TWICE: Final = ("CloseEvent", "WebSocket")  # in the core and in `dom`
+# Names of the core that the pages of other modules have too, where they mean their own.
+TWICE: Final = ("CloseEvent", "ConnectionClosed", "HandshakeError", "WebSocket")
+OTHERS: Final = ("compat", "dom")
 
 metadata = tomllib.loads((HERE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
@@ -59,7 +61,7 @@ nitpick_ignore_regex = [
         "py:class",
         r"(AbstractAsyncContextManager|Address|CookieJar|EventHandler|ExtensionFactory|Handler|HeadersLike|OnClose|Origin)",
     ),
-    ("py:class", r"(Origin|ProcessRequest|ProcessResponse|ProxyLike|SelectSubprotocol|Session|Transport)"),
+    ("py:class", r"(HeaderPairs|Origin|ProcessRequest|ProcessResponse|ProxyLike|SelectSubprotocol|Session|SSLListener|Transport|WSConnection)"),
     ("py:.*", rf"{PACKAGE}\.routing\.Any\w+"),  # type variables
     (
         "py:class",
@@ -82,9 +84,9 @@ def find_public_name(app: Sphinx, env: BuildEnvironment, node: pending_xref, con
 
 
 def mean_the_core(app: Sphinx, doctree: document) -> None:
-    """Let a bare name mean the core's own, if `dom` has one of that name too; on the page of `dom` it means that."""
+    """Let a bare name mean the core's own, if another module has one of that name too; on the page of that, its own."""
     for node in doctree.findall(pending_xref):
-        if node.get("reftarget") in TWICE and app.env.docname != "dom":
+        if node.get("reftarget") in TWICE and app.env.docname not in OTHERS:
             node["reftarget"] = f"{PACKAGE}.{node['reftarget']}"
 
 

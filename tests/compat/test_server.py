@@ -146,11 +146,9 @@ async def test_malformed_request_is_answered(library: Any, request_bytes: bytes,
 
     async with serving(library, handler) as server:
         for _ in range(2):
-            with trio.move_on_after(0.3):  # 0.12.2 leaves the connection open
-                stream = await trio.open_tcp_stream(HOST, server.port)
+            async with await trio.open_tcp_stream(HOST, server.port) as stream:
                 await stream.send_all(request_bytes)
                 assert (await stream.receive_some()).startswith(f"HTTP/1.1 {status}".encode())
-            await stream.aclose()
 
 
 async def test_malformed_request_does_not_hang() -> None:

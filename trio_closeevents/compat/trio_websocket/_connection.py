@@ -108,7 +108,7 @@ class WebSocketConnection(trio.abc.AsyncResource):
 
     @property
     def path(self) -> str | None:
-        """The request target: path and query. At a server `None` until the request was accepted."""
+        """The request target, path and query; at a server `None` until the request was accepted."""
         return self._owner.path
 
     @property
@@ -246,7 +246,7 @@ class WebSocketRequest:
 
     @property
     def path(self) -> str:
-        """The request target: path and query."""
+        """The request target, which is path and query."""
         return self._event.target
 
     @property

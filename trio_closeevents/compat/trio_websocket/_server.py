@@ -158,7 +158,7 @@ class WebSocketServer:
 
     @property
     def listeners(self) -> list[Endpoint | str]:
-        """Where the server listens: the `repr` of a listener that is no TCP."""
+        """Where the server listens; of a listener that is no TCP, its `repr`."""
         return [place_of(listener) for listener in self._listeners]
 
     @protected

@@ -79,7 +79,7 @@ class Endpoint:
 
     @property
     def url(self) -> str:
-        """The URL, without the port if that is the one of its scheme: `"ws://127.0.0.1"`."""
+        """The URL, without the port if that is the one of its scheme."""
         host = f"[{self.address}]" if self.address.version == 6 else str(self.address)
         port = "" if (self.port, self.is_ssl) in DEFAULT_PORTS else f":{self.port}"
         return f"{'wss' if self.is_ssl else 'ws'}://{host}{port}"
