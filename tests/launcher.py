@@ -78,11 +78,11 @@ class Running:
             self._status = int(self._launcher.ask(do="wait", pid=self._pid))
         return self._status
 
-    def interrupt(self) -> int:
-        """Do as Ctrl-C, and wait."""
+    def end(self, number: signal.Signals) -> None:
+        """Send a signal, and wait."""
         if not self.has_ended:
-            os.kill(self._pid, signal.SIGINT)
-        return self.wait()
+            os.kill(self._pid, number)
+        self.wait()
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import math
 import os
 import re
 import signal
@@ -12,6 +13,8 @@ import subprocess
 import sys
 import time
 import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -32,7 +35,7 @@ __all__ = [
     "runs_with_others",
 ]
 
-INTERRUPTED: Final = (0, -signal.SIGINT, 128 + signal.SIGINT)
+ENDS: Final = {"Ctrl-C": signal.SIGINT, "SIGTERM": signal.SIGTERM}
 # What Python has to say of Ctrl-C; asyncio adds its own.
 INTERRUPTION: Final = re.compile(
     r"^Traceback .*\n(?:[ ].*\n|\n|(?:asyncio\.exceptions\.)?CancelledError\n|(?:During|The above|Traceback) .*\n)*"
@@ -58,7 +61,7 @@ class Process(Protocol):
     @property
     def has_ended(self) -> bool: ...
     def wait(self) -> int: ...
-    def interrupt(self) -> int: ...
+    def end(self, number: signal.Signals) -> None: ...
 
 
 class Command:
@@ -91,9 +94,10 @@ class Command:
         finally:
             self._process.kill()
 
-    def interrupt(self) -> int:
-        self._process.send_signal(signal.SIGINT)
-        return self.wait()
+    def end(self, number: signal.Signals) -> None:
+        if not self.has_ended:
+            self._process.send_signal(number)
+        self.wait()
 
 
 # -- which block is what -----------------------------------------------------------------------------------------------
@@ -114,8 +118,10 @@ def servers(block: Block) -> list[str]:
 
 
 def runs_with_others(block: Block) -> bool:
-    """Tell whether other blocks of the page run beside this one, so that it is run with them."""
-    return bool(block.name) and any(block.name in servers(other) for other in blocks_of(block.page))
+    """Tell whether other blocks of the page run beside this one, or import it, so that it is run with them."""
+    importing = re.compile(rf"^\s*(?:from|import) {Path(block.name).stem}\b", re.MULTILINE)
+    others = [other for other in blocks_of(block.page) if other != block]
+    return bool(block.name) and any(block.name in servers(other) or importing.search(other.code) for other in others)
 
 
 def find(page: Path, name: str) -> Block:
@@ -125,14 +131,17 @@ def find(page: Path, name: str) -> Block:
     return found[0]
 
 
-def outputs_of(block: Block) -> list[Block]:
-    """Return the blocks of the page that say what this one prints."""
+def outputs_of(block: Block, beside: Block | None = None) -> list[Block]:
+    """Return the blocks of the page that say what this one prints, when it is run for itself or *beside* another.
+
+    Of a program that several others run beside, each of them may have a block: the last Python above it tells.
+    """
     found, last = [], None
     for other in blocks_of(block.page):
         if other.language in PYTHON:
             last = other
         by_name = bool(block.name) and other.marks.get("printed by") == block.name
-        if by_name or ("printed" in other.marks and last == block):
+        if (by_name and (beside is None or last in (beside, block))) or ("printed" in other.marks and last == block):
             found.append(other)
     return found
 
@@ -150,17 +159,12 @@ class Play:
 
     def start(self, block: Block) -> Process:
         """Start a program."""
+        for other in examples(block.page):
+            if other.name:  # it may be imported
+                (self._folder / other.name).write_text(self.with_own_ports(other.padded), encoding="utf-8")
         script = self._folder / (block.name or f"line_{block.line}.py")
         script.write_text(self.with_own_ports(block.padded), encoding="utf-8")
         return self._launcher.start(script)
-
-    def start_beside(self, page: Path, name: str) -> Process:
-        """Start a program that runs beside others, by its caption, or a command; return when it is up."""
-        text = name if " " in name else find(page, name).code
-        process = Command("exec " + self.with_own_ports(name), self._folder) if " " in name else None
-        started = process or self.start(find(page, name))
-        self.wait_until_up(started, text)
-        return started
 
     def wait_until_up(self, process: Process, text: str) -> None:
         """Wait until all ports that *text* names take connections; if it names none, until something is printed."""
@@ -173,41 +177,59 @@ class Play:
 
     def run(self, block: Block) -> None:
         """Run a program, with what runs beside it, and judge what all of them have done."""
-        beside = {name: self.start_beside(block.page, name) for name in servers(block)}
-        program = self.start(block)
-        endless = "runs until" in block.marks
-        if endless:
-            self.wait_until_up(program, block.code)
-        status = program.interrupt() if endless else program.wait()
-        statuses = {name: server.interrupt() for name, server in beside.items()}
-        self.judge(block, program.printed, status, INTERRUPTED if endless else (0,))
+        with self.running_beside(block) as beside:
+            program = self.start(block)
+            until = ENDS[block.marks["runs until"]] if "runs until" in block.marks else None
+            if until is not None:
+                self.wait_until_up(program, "" if beside else block.code)
+                program.end(until)
+            status = program.wait()
+            self.judge(block, program.printed, status, outputs_of(block), until)
+        self.judge_servers(block, beside)
+
+    def judge_servers(self, block: Block, beside: dict[str, Process]) -> None:
         for name, server in beside.items():
             if " " not in name:
-                self.judge(find(block.page, name), server.printed, statuses[name], INTERRUPTED)
+                other = find(block.page, name)
+                self.judge(other, server.printed, server.wait(), outputs_of(other, block), signal.SIGINT)
 
-    def judge(self, block: Block, printed: str, status: int, allowed: tuple[int, ...]) -> None:
+    @contextmanager
+    def running_beside(self, block: Block) -> Generator[dict[str, Process]]:
+        """Start what runs beside *block*, one after the other, and interrupt it at the end."""
+        beside: dict[str, Process] = {}
+        try:
+            for name in servers(block):
+                is_command = " " in name
+                program = Command("exec " + self.with_own_ports(name), self._folder) if is_command else None
+                beside[name] = program or self.start(find(block.page, name))
+                self.wait_until_up(beside[name], name if is_command else find(block.page, name).code)
+            yield beside
+        finally:
+            for each in reversed(beside.values()):
+                each.end(signal.SIGINT)
+
+    def judge(
+        self, block: Block, printed: str, status: int, outputs: list[Block], ended_by: signal.Signals | None
+    ) -> None:
         assert status != TIMED_OUT, f"{block.where}: still running after {LIMIT} s\n{printed}"
-        assert status in allowed, f"{block.where}: exit status {status}\n{printed}"
-        if status == -signal.SIGINT:
-            printed = INTERRUPTION.sub("", printed)
+        if ended_by is signal.SIGINT and status == -signal.SIGINT:
+            printed, status = INTERRUPTION.sub("", printed), 0
+        assert status == 0, f"{block.where}: exit status {status}\n{printed}"
         assert not COMPLAINTS.search(printed), f"{block.where}:\n{printed}"
-        for output in outputs_of(block):
+        for output in outputs:
             assert_same_text(printed, self.with_own_ports(output.code), output.where)
 
     def run_console(self, block: Block) -> None:
         """Run the commands of a block, one after the other, and compare what they print."""
-        beside = [self.start_beside(block.page, name) for name in servers(block)]
         commands = re.split(r"^\$ ", block.code, flags=re.MULTILINE)[1:]
         assert commands, f"{block.where}: no line begins with '$ '"
-        try:
+        with self.running_beside(block) as beside:
             for command in commands:
                 words, _, expected = re.sub(r"\\\n", " ", command).partition("\n")
                 running = Command(self.with_own_ports(words), self._folder)
                 running.wait()
                 assert_same_text(running.printed, self.with_own_ports(expected), block.where)
-        finally:
-            for each in beside:
-                each.interrupt()
+        self.judge_servers(block, beside)
 
 
 def takes_connections(port: str) -> bool:
@@ -281,7 +303,7 @@ def run_fragment(block: Block, page: str, name: str) -> None:
     clock = getattr(surrounding, "clock", None)
 
     async def play() -> None:
-        with trio.fail_after(LIMIT):
+        with trio.fail_after(math.inf if clock else LIMIT):  # a mock clock has no mercy
             await surrounding(Fragment(block))
 
     trio.run(play, clock=clock() if clock else None)

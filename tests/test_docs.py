@@ -10,7 +10,8 @@ status 0. What else it may be is said by marks: comments right above the block, 
     .. runs beside: server.py   It is a program, and needs another one of the page, by its caption, that runs meanwhile;
                                 several by commas. A value with blanks is a command: `trio-closeevents serve`.
     .. runs until: Ctrl-C       It is a program that does not end by itself. Ctrl-C ends it, with status 0 or by
-                                KeyboardInterrupt. One that others run beside needs no mark.
+                                KeyboardInterrupt, or SIGTERM, with status 0. One that others run beside, or import,
+                                needs no mark.
     .. run by: test_file.py     Another test runs it, and names it.
     .. not run: the reason      Nothing runs it. It has to compile.
 
@@ -20,8 +21,8 @@ comment as `<!-- not run: the reason -->`, right above the fence. What stands in
 `$ `, with what they print; they run too, may run beside something, or are not run for a reason.
 
 What a program prints stands in a block marked `.. printed`, if it is about the block of Python before it, or
-`.. printed by: client.py`. Ports, times and the ids of connections may be any; `…` stands for anything, and for any
-lines where it is alone on one.
+`.. printed by: server.py`; of a server with several clients, below each of them. Ports, times and the ids of
+connections may be any; `…` stands for anything, and for any lines where it is alone on one.
 
 Programs listen on ports 8000 and 8001; a program that is run is given free ones in their place.
 """
@@ -38,7 +39,7 @@ from typing import Final
 import pytest
 from documents import Block, blocks_of, literal_blocks, pages, python_sources
 from launcher import Launcher
-from plays import Play, examples, is_tests, outputs_of, run_example, run_fragment
+from plays import Play, examples, find, is_tests, outputs_of, run_example, run_fragment, servers
 from surroundings import compiled
 
 PYTEST_INI: Final = "[pytest]\ntrio_mode = true\nfilterwarnings = error\n"
@@ -116,6 +117,10 @@ def test_what_is_marked_as_printed_has_a_program(page: Path) -> None:
     printing = [block for block in examples(page) if not {"not run", "run by", "runs in"} & set(block.marks)]
     for block in blocks_of(page):
         if {"printed", "printed by"} & set(block.marks):
-            assert any(block in outputs_of(program) for program in printing), block.where
+            pairs = [(program, program) for program in printing]
+            pairs += [
+                (find(page, name), program) for program in printing for name in servers(program) if " " not in name
+            ]
+            assert any(block in outputs_of(program, other) for program, other in pairs), block.where
         if block.language in {"text", "none", "shell", "sh"} and not block.included:
             assert not re.search(r"^\$ ", block.code, re.MULTILINE), f"{block.where}: this is a console"

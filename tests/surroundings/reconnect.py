@@ -6,27 +6,12 @@ import itertools
 from types import SimpleNamespace
 
 import pytest
-import trio
 
 from surroundings import Fragment
-from surroundings.common import open_web, url_of
+from surroundings.common import url_of
 from trio_closeevents import WebSocket, open_server
 
-__all__ = ["a_feed", "a_question", "a_refused_login", "a_server_that_never_is", "a_token", "a_way_out"]
-
-
-async def a_feed(fragment: Fragment) -> None:
-    """The server goes away after the first line, and has said all after the second."""
-    numbers = itertools.count(1)
-
-    async def handler(ws: WebSocket) -> None:
-        number = next(numbers)
-        await ws.send(f"line {number}")
-        await ws.aclose(1001 if number == 1 else 1000)
-
-    async with open_web(handler):
-        await fragment()
-    assert fragment.printed == "line 1\nline 2\n"
+__all__ = ["a_question", "a_refused_login", "a_server_that_never_is", "a_token", "a_way_out"]
 
 
 async def a_question(fragment: Fragment) -> None:
@@ -45,23 +30,13 @@ async def a_question(fragment: Fragment) -> None:
 
 
 async def a_way_out(fragment: Fragment) -> None:
-    """`url` of a server that always sends its clients away, and a `session` that says when it is done."""
-    names: dict[str, trio.CancelScope] = {}
+    """`url` of a server that always sends its clients away."""
 
     async def handler(ws: WebSocket) -> None:
         await ws.aclose(1012)
 
-    async def session(ws: WebSocket) -> None:
-        await ws.wait_closed()
-        names["done"].cancel()
-
-    class Scopes(SimpleNamespace):
-        def CancelScope(self) -> trio.CancelScope:  # noqa: N802
-            names["done"] = trio.CancelScope()
-            return names["done"]
-
     async with open_server(handler, "127.0.0.1", 0) as server:
-        await fragment(url=url_of(server), session=session, trio=Scopes())
+        names = await fragment(url=url_of(server))
     assert names["done"].cancelled_caught
 
 
