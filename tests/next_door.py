@@ -38,7 +38,8 @@ class Site(NamedTuple):
 async def site(name: str, *, ends: bool = True) -> AsyncGenerator[Site]:
     """Run one of the applications until SIGTERM, which comes at the end of the block."""
     app, together = load(name), load("together")
-    ports = list(map(int, free_ports().values()))
+    free = free_ports()
+    ports = [int(free["8000"]), int(free["8001"])]
     async with trio.open_nursery() as nursery:
         serve = partial(together.serve_both, app.app, app.talk, port=ports[0], http_port=ports[1])
         nursery.start_soon(serve)

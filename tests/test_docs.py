@@ -24,7 +24,8 @@ What a program prints stands in a block marked `.. printed`, if it is about the 
 `.. printed by: server.py`; of a server with several clients, below each of them. Ports, times and the ids of
 connections may be any; `…` stands for anything, and for any lines where it is alone on one.
 
-Programs listen on ports 8000 and 8001; a program that is run is given free ones in their place.
+Programs listen on ports 8000 and 8001, `trio-closeevents serve` on 8765 (its mark has `--port 8765`); what is run is
+given free ones in their place.
 """
 
 from __future__ import annotations

@@ -10,7 +10,8 @@ PATIENCE = 5  # seconds that a coroutine of asyncio has to end when it is cancel
 async def run_trio(function, *args):
     """Do what `trio.run` does, in an asyncio program, and return what it returns.
 
-    If the task that waits here is cancelled, so is the trio function; it has ended when this raises `CancelledError`.
+    If the task that waits here is cancelled, so is the trio function; when this raises
+    `CancelledError`, it has ended.
     """
     loop = asyncio.get_running_loop()
     ended = loop.create_future()
@@ -47,9 +48,10 @@ async def run_trio(function, *args):
 
 
 async def run_asyncio(coroutine):
-    """Await a coroutine of asyncio, in a trio function that `run_trio` runs, and return what it returns.
+    """Await a coroutine of asyncio in a trio function, and return what it returns.
 
-    If this is cancelled, so is the coroutine; it has ended when this raises `Cancelled`.
+    The trio function is one that `run_trio` runs. If it is cancelled here, so is the coroutine;
+    when this raises `Cancelled`, it has ended.
     """
     token = trio.lowlevel.current_trio_token()
     task = asyncio.get_running_loop().create_task(coroutine)

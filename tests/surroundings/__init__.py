@@ -25,7 +25,7 @@ import trio_closeevents
 
 __all__ = ["PORTS", "Fragment", "Surrounding", "autojump", "compiled", "find_surrounding", "free_ports"]
 
-PORTS: Final = ("8000", "8001")  # which examples may listen on
+PORTS: Final = ("8000", "8001", "8765")  # which examples may listen on
 
 # What a reader takes for granted: trio and the public names of the library.
 PUBLIC: Final = {name: getattr(trio_closeevents, name) for name in trio_closeevents.__all__}

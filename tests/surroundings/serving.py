@@ -17,7 +17,15 @@ from surroundings.common import echo, served, url_of
 from trio_closeevents import HandshakeRejected, connect, open_server
 from trio_closeevents.routing import Router
 
-__all__ = ["a_nursery", "a_room", "a_router", "hooks", "limits", "origins", "places"]
+__all__ = ["a_handler", "a_nursery", "a_room", "a_router", "hooks", "limits", "origins", "places"]
+
+
+async def a_handler(fragment: Fragment) -> None:
+    """A client; the server runs until it is cancelled."""
+    async with served(fragment) as url, connect(url + "kitchen?table=1") as ws:
+        await ws.send("hello")
+        assert await ws.receive() == "/kitchen says hello"
+    assert fragment.printed == f"{fragment.port}\n"
 
 
 async def places(fragment: Fragment) -> None:
@@ -35,9 +43,10 @@ async def a_nursery(fragment: Fragment) -> None:
     """`nursery`, `partial`, and a `handler`."""
     async with trio.open_nursery() as nursery:
         names = await fragment(nursery=nursery, partial=partial, handler=echo)
-        async with connect(url_of(names["server"])) as ws:
-            await ws.send("hello")
-            assert await ws.receive() == "hello"
+        for name in ("server", "other"):
+            async with connect(url_of(names[name])) as ws:
+                await ws.send("hello")
+                assert await ws.receive() == "hello"
         nursery.cancel_scope.cancel()
 
 
