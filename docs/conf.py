@@ -38,6 +38,7 @@ release = version = __version__
 
 extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build", "_generated", "diagrams", "plots"]
+highlight_language = "none"  # what is not said to be code is none
 default_role = "code"  # docstrings put names between single backticks
 
 html_theme = "furo"
@@ -45,6 +46,8 @@ html_title = f"{project} {release}"
 html_copy_source = False
 html_static_path = ["style"]
 html_css_files = ["pages.css"]
+html_theme_options = {"dark_css_variables": {"color-code-background": "#1c2026"}}
+pygments_dark_style = "github-dark"  # furo's own underlines what is imported, as if it led somewhere
 
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
@@ -88,6 +91,14 @@ def mean_the_core(app: Sphinx, doctree: document) -> None:
     for node in doctree.findall(pending_xref):
         if node.get("reftarget") in TWICE and app.env.docname not in OTHERS:
             node["reftarget"] = f"{PACKAGE}.{node['reftarget']}"
+
+
+def show_outputs(app: Sphinx, doctree: document) -> None:
+    """Let what programs print, which a comment says, look different from programs."""
+    for mark in list(doctree.findall(nodes.comment)):
+        following = mark.next_node(descend=False, siblings=True)
+        if mark.astext().startswith("printed") and isinstance(following, nodes.literal_block):
+            following["classes"].append("printed")
 
 
 def rewrite_fences(app: Sphinx, what: str, name: str, obj: object, options: Any, lines: list[str]) -> None:
@@ -149,4 +160,5 @@ def setup(app: Sphinx) -> None:
     app.connect("builder-inited", write_codes)
     app.connect("autodoc-process-docstring", rewrite_fences, priority=100)  # before napoleon
     app.connect("doctree-read", mean_the_core)
+    app.connect("doctree-read", show_outputs)
     app.connect("missing-reference", find_public_name)
