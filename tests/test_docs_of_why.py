@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-import trio
 
 from benchmarks.endings.__main__ import measure
 from benchmarks.endings.libraries import LIBRARIES
@@ -94,10 +93,3 @@ def test_corrections_of_wsproto_are_all_on_the_page() -> None:
         for name in re.findall(r"^def (test_wsproto_\w+)\(", file.read_text(encoding="utf-8"), re.MULTILINE)
     }
     assert named == set(re.findall(r":test:`protocol/(test_\w+::test_wsproto_\w+)`", PAGE))
-
-
-def test_trio_is_the_one_of_the_table() -> None:
-    """So that a new release of it is noticed, and the others' columns are played again."""
-    text = (ROOT / "docs" / "plots" / "endings.rst").read_text(encoding="utf-8")
-    (version,) = re.findall(r", trio ([\d.]+),", text)
-    assert trio.__version__.split(".")[:2] >= version.split(".")[:2]
