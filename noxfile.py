@@ -321,6 +321,14 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def endings(session: nox.Session) -> None:
+    """Not by default: play how connections end with each library for trio, and write the table of docs/why.rst."""
+    session.install("-e", ".", *group("bench"))
+    table = ROOT / "docs" / "plots" / "endings.rst"
+    session.run("python", "-m", "benchmarks.endings", *(session.posargs or ["--rst", str(table)]))
+
+
+@nox.session(default=False)
 def soak(session: nox.Session) -> None:
     """Not by default: open and end connections in random ways in several processes, for MINUTES, 10 if not given."""
     session.install("-e", ".[cli]", *group("test"))

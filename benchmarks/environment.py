@@ -26,6 +26,7 @@ DISTRIBUTIONS: Final = (
     "aiofastnet",
     "uvloop",
     "hypercorn",
+    "httpx-ws",
 )
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from docutils import nodes
 from sphinx.addnodes import download_reference, pending_xref
 from sphinx.errors import ExtensionError
-from sphinx.util.docutils import SphinxRole
+from sphinx.util.docutils import SphinxDirective, SphinxRole
 from sphinx.util.nodes import make_refnode
 
 from trio_closeevents import __version__
@@ -135,6 +135,23 @@ def write(name: str, content: str) -> None:
     path.write_text(content, encoding="utf-8")
 
 
+class DiagramDirective(SphinxDirective):
+    """``.. diagram:: states`` makes `diagrams/states.svg` a part of the page, whose colours it has then.
+
+    As an image it would have the reader's, whatever the page's own switch for light and dark says.
+    """
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        path = HERE / "diagrams" / f"{self.arguments[0]}.svg"
+        self.env.note_dependency(str(path))
+        if not path.is_file():
+            return [self.state.document.reporter.error(f"there is no {path}", line=self.lineno)]
+        picture = path.read_text(encoding="utf-8")
+        return [nodes.raw("", f'<div class="diagram" tabindex="0">{picture}</div>', format="html")]
+
+
 class TestRole(SphinxRole):
     """``:test:`test_url::test_any_text``` leads to the file, and is an error if it has no such test.
 
@@ -156,6 +173,7 @@ class TestRole(SphinxRole):
 
 def setup(app: Sphinx) -> None:
     app.add_role("test", TestRole())
+    app.add_directive("diagram", DiagramDirective)
     app.connect("builder-inited", write_unreleased)
     app.connect("builder-inited", write_codes)
     app.connect("autodoc-process-docstring", rewrite_fences, priority=100)  # before napoleon
