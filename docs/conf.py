@@ -64,7 +64,8 @@ nitpick_ignore_regex = [
         "py:class",
         r"(AbstractAsyncContextManager|Address|CookieJar|EventHandler|ExtensionFactory|Handler|HeadersLike|OnClose|Origin)",
     ),
-    ("py:class", r"(HeaderPairs|Origin|ProcessRequest|ProcessResponse|ProxyLike|SelectSubprotocol|Session|SSLListener|Transport|WSConnection)"),
+    ("py:class", r"(HeaderPairs|Origin|ProcessRequest|ProcessResponse|ProxyLike|SelectSubprotocol|Session)"),
+    ("py:class", r"(SSLListener|Transport|WSConnection)"),
     ("py:.*", rf"{PACKAGE}\.routing\.Any\w+"),  # type variables
     (
         "py:class",
