@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from wsproto import ConnectionType, WSConnection
 from wsproto.utilities import LocalProtocolError
 
 import trio_closeevents.compat.trio_websocket as stand_in
+from trio_closeevents import WebSocket
 from trio_closeevents.testing import BINARY, PING, PONG, TEXT
 
 from .stage import client, server, with_peer
@@ -67,6 +69,49 @@ async def test_several_tasks_may_receive(autojump_clock: MockClock, library: Any
         for text in (b"a", b"b", b"c"):
             await peer.send(peer.frame(TEXT, text))
     assert sorted(received) == ["a", "b", "c"]
+
+
+async def test_tasks_that_receive_take_turns(autojump_clock: MockClock, library: Any) -> None:
+    """One that comes back for the next message stands behind those that wait already."""
+    received: list[list[str]] = [[], [], []]
+
+    async def receive(connection: Any, messages: list[str]) -> None:
+        while True:
+            messages.append(await connection.get_message())
+
+    async with client(library) as (connection, peer), trio.open_nursery() as nursery:
+        for messages in received:
+            nursery.start_soon(receive, connection, messages)
+        await trio.testing.wait_all_tasks_blocked()
+        for number in range(6):
+            await peer.send(peer.frame(TEXT, b"%d" % number))
+            await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert sorted(received) == [["0", "3"], ["1", "4"], ["2", "5"]]
+
+
+def test_interrupt_loses_no_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C on the way from the connection to the program: the message arrives first, and others may receive."""
+    receive = WebSocket.receive
+    received: list[str] = []
+
+    async def interrupted(websocket: WebSocket) -> str | bytes:
+        message = await receive(websocket)
+        signal.raise_signal(signal.SIGINT)
+        return message
+
+    async def main() -> None:
+        async with client(stand_in) as (connection, peer):
+            await peer.send(peer.frame(TEXT, b"a") + peer.frame(TEXT, b"b"))
+            with monkeypatch.context() as patch:
+                patch.setattr(WebSocket, "receive", interrupted)
+                with pytest.raises(KeyboardInterrupt):
+                    received.append(await connection.get_message())
+                    await trio.lowlevel.checkpoint()
+            received.append(await connection.get_message())
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))
+    assert received == ["a", "b"]
 
 
 async def test_receiver_that_is_cancelled_loses_nothing(autojump_clock: MockClock, library: Any) -> None:

@@ -50,7 +50,7 @@ class Handshake(NamedTuple):
 
 
 class Turn:
-    """What one task at a time may do."""
+    """What one task at a time may do, and others after it in the order in which they came."""
 
     def __init__(self) -> None:
         self._is_taken = False
@@ -58,12 +58,13 @@ class Turn:
 
     async def take(self) -> None:
         """Wait for the turn. No checkpoint if it is free."""
-        while self._is_taken:
+        if self._is_taken:
             await self._others.park()
         self._is_taken = True
 
     def give_back(self) -> None:
-        self._is_taken = False
+        """Hand it to the next: it stays taken, so that nobody comes between."""
+        self._is_taken = bool(self._others)
         self._others.unpark()
 
 
