@@ -187,8 +187,9 @@ class Owner:
 
         Raises:
             HandshakeError: it was not opened.
+            RuntimeError: the nursery is closed. The stream is too.
         """
-        failure: Unopened | None = await nursery.start(self._own, block)
+        failure: Unopened | None = await self._start_in(nursery, block)
         if failure is not None:
             raise handshake_error(failure) from failure
 
@@ -208,6 +209,7 @@ class Owner:
 
         Raises:
             HandshakeError: there was none, or a malformed one, which was answered.
+            RuntimeError: the nursery is closed. The stream is too.
         """
         self._is_secured |= ssl_context is not None
         self._propose = propose
@@ -220,10 +222,17 @@ class Owner:
             server_header=None,
             **more,
         )
-        proposed = await nursery.start(self._own, block)
+        proposed = await self._start_in(nursery, block)
         if isinstance(proposed, Unopened):
             raise HandshakeError(str(proposed)) from proposed
         return proposed
+
+    async def _start_in(self, nursery: trio.Nursery, block: AbstractAsyncContextManager[WebSocket]) -> Any:
+        try:
+            return await nursery.start(self._own, block)
+        finally:
+            if not self._has_task:  # it is closed: nobody owns the stream
+                await trio.aclose_forcefully(self._stream)
 
     @protected
     async def _own(self, block: AbstractAsyncContextManager[WebSocket], *, task_status: trio.TaskStatus[Any]) -> None:
