@@ -248,10 +248,11 @@ class Owner:
                     await self._end_tcp(websocket)
                     await self.keep_arrived()
         except Unopened as error:
-            self._reason = self._reason or CloseReason(1006, None)
             if not self._is_proposed:
                 task_status.started(error)
         finally:
+            if self.websocket is None and self._reason is None:
+                self._remember(1006, "")
             self._settled.set()
             self._over.set()
 
