@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 from typing import Any
 
@@ -259,7 +260,8 @@ async def test_connection_by_its_constructor_is_not_open(autojump_clock: MockClo
         ({"message_queue_size": -1}, ValueError, "message_queue_size must be at least 0, not -1"),
         ({"message_queue_size": 1.5}, TypeError, "message_queue_size must be an int or math.inf, not float: 1.5"),
         ({"max_message_size": -1}, ValueError, "max_message_size must be at least 0"),
-        ({"max_message_size": "1"}, TypeError, "max_message_size must be an int or math.inf, not str: '1'"),
+        ({"max_message_size": "1"}, TypeError, "max_message_size must be a number, not '1'"),
+        ({"max_message_size": math.nan}, ValueError, "max_message_size must be at least 0, not nan"),
         ({"receive_buffer_size": 0}, ValueError, "receive_buffer_size must be at least 1"),
         ({"receive_buffer_size": True}, TypeError, "receive_buffer_size must be an int"),
         ({"extra_headers": [(b"a b", b"c")]}, ValueError, "'a b' is not a token"),
@@ -275,6 +277,15 @@ async def test_argument_that_cannot_work_is_refused(
         with pytest.raises(error, match=words):
             await stand_in.wrap_client_stream(nursery, ours, "a", "/", **options)
     assert await theirs.receive_some() == b""
+
+
+async def test_size_may_be_no_integer(autojump_clock: MockClock, library: Any) -> None:
+    """`max_message_size=1e6` is one; of a fraction, the whole below it counts."""
+    async with client(library, max_message_size=2.5) as (connection, peer):
+        await peer.send(peer.frame(TEXT, b"ab") + peer.frame(TEXT, b"abc"))
+        assert await connection.get_message() == "ab"
+        with pytest.raises(library.ConnectionClosed, match="1009"):
+            await connection.get_message()
 
 
 async def test_limits_may_be_infinite(autojump_clock: MockClock, library: Any) -> None:

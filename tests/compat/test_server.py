@@ -224,6 +224,7 @@ async def test_request_whose_connection_was_ended_cannot_be_accepted(autojump_cl
             await connection.aclose()
         else:
             nursery.cancel_scope.cancel()
+    assert connection.closed is not None
     assert connection.closed.code == 1006
     for call in (request.accept, connection.get_message, connection.ping, partial(connection.send_message, "a")):
         with pytest.raises(stand_in.ConnectionClosed) as caught:
