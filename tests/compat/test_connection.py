@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import signal
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from wsproto import ConnectionType, WSConnection
 from wsproto.utilities import LocalProtocolError
 
 import trio_closeevents.compat.trio_websocket as stand_in
+from trio_closeevents import WebSocket
 from trio_closeevents.testing import BINARY, PING, PONG, TEXT
 
 from .stage import client, server, with_peer
@@ -67,6 +70,49 @@ async def test_several_tasks_may_receive(autojump_clock: MockClock, library: Any
         for text in (b"a", b"b", b"c"):
             await peer.send(peer.frame(TEXT, text))
     assert sorted(received) == ["a", "b", "c"]
+
+
+async def test_tasks_that_receive_take_turns(autojump_clock: MockClock, library: Any) -> None:
+    """One that comes back for the next message stands behind those that wait already."""
+    received: list[list[str]] = [[], [], []]
+
+    async def receive(connection: Any, messages: list[str]) -> None:
+        while True:
+            messages.append(await connection.get_message())
+
+    async with client(library) as (connection, peer), trio.open_nursery() as nursery:
+        for messages in received:
+            nursery.start_soon(receive, connection, messages)
+        await trio.testing.wait_all_tasks_blocked()
+        for number in range(6):
+            await peer.send(peer.frame(TEXT, b"%d" % number))
+            await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert sorted(received) == [["0", "3"], ["1", "4"], ["2", "5"]]
+
+
+def test_interrupt_loses_no_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C on the way from the connection to the program: the message arrives first, and others may receive."""
+    receive = WebSocket.receive
+    received: list[str] = []
+
+    async def interrupted(websocket: WebSocket) -> str | bytes:
+        message = await receive(websocket)
+        signal.raise_signal(signal.SIGINT)
+        return message
+
+    async def main() -> None:
+        async with client(stand_in) as (connection, peer):
+            await peer.send(peer.frame(TEXT, b"a") + peer.frame(TEXT, b"b"))
+            with monkeypatch.context() as patch:
+                patch.setattr(WebSocket, "receive", interrupted)
+                with pytest.raises(KeyboardInterrupt):
+                    received.append(await connection.get_message())
+                    await trio.lowlevel.checkpoint()
+            received.append(await connection.get_message())
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))
+    assert received == ["a", "b"]
 
 
 async def test_receiver_that_is_cancelled_loses_nothing(autojump_clock: MockClock, library: Any) -> None:
@@ -214,7 +260,8 @@ async def test_connection_by_its_constructor_is_not_open(autojump_clock: MockClo
         ({"message_queue_size": -1}, ValueError, "message_queue_size must be at least 0, not -1"),
         ({"message_queue_size": 1.5}, TypeError, "message_queue_size must be an int or math.inf, not float: 1.5"),
         ({"max_message_size": -1}, ValueError, "max_message_size must be at least 0"),
-        ({"max_message_size": "1"}, TypeError, "max_message_size must be an int or math.inf, not str: '1'"),
+        ({"max_message_size": "1"}, TypeError, "max_message_size must be a number, not '1'"),
+        ({"max_message_size": math.nan}, ValueError, "max_message_size must be at least 0, not nan"),
         ({"receive_buffer_size": 0}, ValueError, "receive_buffer_size must be at least 1"),
         ({"receive_buffer_size": True}, TypeError, "receive_buffer_size must be an int"),
         ({"extra_headers": [(b"a b", b"c")]}, ValueError, "'a b' is not a token"),
@@ -230,6 +277,15 @@ async def test_argument_that_cannot_work_is_refused(
         with pytest.raises(error, match=words):
             await stand_in.wrap_client_stream(nursery, ours, "a", "/", **options)
     assert await theirs.receive_some() == b""
+
+
+async def test_size_may_be_no_integer(autojump_clock: MockClock, library: Any) -> None:
+    """`max_message_size=1e6` is one; of a fraction, the whole below it counts."""
+    async with client(library, max_message_size=2.5) as (connection, peer):
+        await peer.send(peer.frame(TEXT, b"ab") + peer.frame(TEXT, b"abc"))
+        assert await connection.get_message() == "ab"
+        with pytest.raises(library.ConnectionClosed, match="1009"):
+            await connection.get_message()
 
 
 async def test_limits_may_be_infinite(autojump_clock: MockClock, library: Any) -> None:

@@ -111,7 +111,7 @@ async def test_headers_of_the_handshake_cannot_be_replaced(autojump_clock: MockC
     """They are left out; `Host` replaces the one that there would be. Text is taken for bytes."""
     fields: Any = [(b"Upgrade", b"x"), (b"Sec-WebSocket-Key", b"y"), ("Host", "other"), (b"Content-Length", b"5")]
     lines = await head_of(stand_in, "/", extra_headers=fields)
-    assert [line for line in lines if line.lower().startswith(b"upgrade")] == [b"Upgrade: websocket"]
+    assert [line.lower() for line in lines if line.lower().startswith(b"upgrade")] == [b"upgrade: websocket"]
     assert [line for line in lines if line.lower().startswith(b"host")] == [b"Host: other"]
     assert len([line for line in lines if line.lower().startswith(b"sec-websocket-key")]) == 1
     assert not any(line.lower().startswith(b"content-length") for line in lines)
@@ -580,6 +580,21 @@ def test_program_can_be_cancelled_anywhere() -> None:
     while trio.run(main, step, clock=MockClock(autojump_threshold=0)) >= step:
         step += 1
     assert {None, 1000, 1001} <= codes
+
+
+@pytest.mark.parametrize("role", ["client", "server"])
+async def test_nursery_that_is_closed_is_told(autojump_clock: MockClock, role: str) -> None:
+    """It takes no task any more: the stream is closed, since nobody owns it."""
+    ours, theirs = trio.testing.memory_stream_pair()
+    async with trio.open_nursery() as nursery:
+        pass
+    with pytest.raises(RuntimeError, match="closed to new arrivals"):
+        if role == "client":
+            await stand_in.wrap_client_stream(nursery, ours, "localhost", "/")
+        else:
+            await stand_in.wrap_server_stream(nursery, ours)
+    with trio.fail_after(1):
+        assert await theirs.receive_some() == b""
 
 
 async def test_nothing_is_left_when_the_opening_is_cancelled(autojump_clock: MockClock) -> None:

@@ -212,6 +212,26 @@ async def test_client_that_is_gone_cannot_be_accepted(autojump_clock: MockClock)
         await request._connection.aclose()
 
 
+@pytest.mark.parametrize("how", ["closed", "cancelled"])
+async def test_request_whose_connection_was_ended_cannot_be_accepted(autojump_clock: MockClock, how: str) -> None:
+    """Whether it was closed, or its nursery cancelled: it is closed with 1006, and everything says so."""
+    ours, theirs = trio.testing.memory_stream_pair()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(theirs.send_all, REQUEST)
+        request = await stand_in.wrap_server_stream(nursery, ours)
+        connection = request._connection
+        if how == "closed":
+            await connection.aclose()
+        else:
+            nursery.cancel_scope.cancel()
+    assert connection.closed is not None
+    assert connection.closed.code == 1006
+    for call in (request.accept, connection.get_message, connection.ping, partial(connection.send_message, "a")):
+        with pytest.raises(stand_in.ConnectionClosed) as caught:
+            await call()
+        assert caught.value.reason is connection.closed
+
+
 @pytest.mark.parametrize("how", ["returns", "raises"])
 async def test_request_that_nobody_answers_is_dropped(how: str) -> None:
     """The handler neither accepts nor rejects: TCP is ended without a word."""

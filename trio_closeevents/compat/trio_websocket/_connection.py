@@ -129,8 +129,9 @@ class WebSocketConnection(trio.abc.AsyncResource):
 
     # -- messages ------------------------------------------------------------------------------------------------
 
+    @protected
     async def get_message(self) -> str | bytes:
-        """Return the next message. If cancelled, nothing is lost.
+        """Return the next message. If cancelled, nothing is lost. Tasks that wait are served in order.
 
         What had arrived before the peer closed is handed out first; after a Close of this side nothing is.
 

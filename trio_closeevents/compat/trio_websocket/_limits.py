@@ -45,7 +45,10 @@ def core_options(
         TypeError, ValueError: one of them is wrong.
     """
     check_size("message_queue_size", message_queue_size, 0)
-    check_size("max_message_size", max_message_size, 0)
+    if not isinstance(max_message_size, int | float) or isinstance(max_message_size, bool):
+        raise TypeError(f"max_message_size must be a number, not {max_message_size!r}")
+    if not max_message_size >= 0:  # NaN is not either
+        raise ValueError(f"max_message_size must be at least 0, not {max_message_size}")
     if receive_buffer_size is not None:
         check_size("receive_buffer_size", receive_buffer_size, 1)
     return {

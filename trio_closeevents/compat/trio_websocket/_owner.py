@@ -50,7 +50,7 @@ class Handshake(NamedTuple):
 
 
 class Turn:
-    """What one task at a time may do."""
+    """What one task at a time may do, and others after it in the order in which they came."""
 
     def __init__(self) -> None:
         self._is_taken = False
@@ -58,12 +58,13 @@ class Turn:
 
     async def take(self) -> None:
         """Wait for the turn. No checkpoint if it is free."""
-        while self._is_taken:
+        if self._is_taken:
             await self._others.park()
         self._is_taken = True
 
     def give_back(self) -> None:
-        self._is_taken = False
+        """Hand it to the next: it stays taken, so that nobody comes between."""
+        self._is_taken = bool(self._others)
         self._others.unpark()
 
 
@@ -186,8 +187,9 @@ class Owner:
 
         Raises:
             HandshakeError: it was not opened.
+            RuntimeError: the nursery is closed. The stream is too.
         """
-        failure: Unopened | None = await nursery.start(self._own, block)
+        failure: Unopened | None = await self._start_in(nursery, block)
         if failure is not None:
             raise handshake_error(failure) from failure
 
@@ -207,6 +209,7 @@ class Owner:
 
         Raises:
             HandshakeError: there was none, or a malformed one, which was answered.
+            RuntimeError: the nursery is closed. The stream is too.
         """
         self._is_secured |= ssl_context is not None
         self._propose = propose
@@ -219,10 +222,17 @@ class Owner:
             server_header=None,
             **more,
         )
-        proposed = await nursery.start(self._own, block)
+        proposed = await self._start_in(nursery, block)
         if isinstance(proposed, Unopened):
             raise HandshakeError(str(proposed)) from proposed
         return proposed
+
+    async def _start_in(self, nursery: trio.Nursery, block: AbstractAsyncContextManager[WebSocket]) -> Any:
+        try:
+            return await nursery.start(self._own, block)
+        finally:
+            if not self._has_task:  # it is closed: nobody owns the stream
+                await trio.aclose_forcefully(self._stream)
 
     @protected
     async def _own(self, block: AbstractAsyncContextManager[WebSocket], *, task_status: trio.TaskStatus[Any]) -> None:
@@ -238,10 +248,11 @@ class Owner:
                     await self._end_tcp(websocket)
                     await self.keep_arrived()
         except Unopened as error:
-            self._reason = self._reason or CloseReason(1006, None)
             if not self._is_proposed:
                 task_status.started(error)
         finally:
+            if self.websocket is None and self._reason is None:
+                self._remember(1006, "")
             self._settled.set()
             self._over.set()
 
