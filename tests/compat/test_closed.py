@@ -404,6 +404,37 @@ async def test_stream_that_is_closed_behind_its_back_is_1006(library: Any) -> No
         await peer.aclose()
 
 
+async def test_receiver_wakes_with_the_end(autojump_clock: MockClock, library: Any) -> None:
+    """One that waits when this side closes: 0.12.2 wakes it before the peer has answered."""
+    async with client(library) as (connection, peer), trio.open_nursery() as nursery:
+        is_awake = trio.Event()
+
+        async def receive() -> None:
+            with pytest.raises(library.ConnectionClosed, match="1000"):
+                await connection.get_message()
+            is_awake.set()
+
+        nursery.start_soon(receive)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(connection.aclose)
+        await trio.testing.wait_all_tasks_blocked()
+        assert is_awake.is_set() == (library is not stand_in)
+        await peer.be_polite()
+        await is_awake.wait()
+
+
+async def test_message_before_one_too_big_is_delivered(autojump_clock: MockClock, library: Any) -> None:
+    """0.12.2 throws it away."""
+    received: list[str] = []
+    async with client(library, max_message_size=1) as (connection, peer):
+        await peer.send(peer.frame(TEXT, b"a") + peer.frame(TEXT, b"bc"))
+        await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(library.ConnectionClosed, match="1009"):
+            while True:
+                received.append(await connection.get_message())
+    assert received == (["a"] if library is stand_in else [])
+
+
 @pytest.mark.parametrize("opcode", [TEXT, BINARY])
 async def test_message_too_big_is_not_kept(autojump_clock: MockClock, opcode: int) -> None:
     """Its header is enough to fail the connection, as soon as somebody asks."""

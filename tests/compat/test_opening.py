@@ -258,6 +258,15 @@ async def test_rejection_is_told(library: Any) -> None:
     assert isinstance(caught.value, library.HandshakeError)
 
 
+async def test_large_body_of_a_rejection_is_cut(library: Any) -> None:
+    """To 64 KiB, where 0.12.2 has all of it."""
+    async with tcp(saying(b"HTTP/1.1 403 No\r\nContent-Length: 70000\r\n\r\n" + bytes(70_000))) as port:
+        with pytest.raises(library.ConnectionRejected) as caught:
+            async with library.open_websocket(HOST, port, "/", use_ssl=False):
+                pytest.fail("opened")
+    assert caught.value.body == bytes(65_536 if library is stand_in else 70_000)
+
+
 async def test_rejection_without_body_has_an_empty_one(library: Any) -> None:
     """Only an informational status, which is no answer at all, has none."""
     for answer, status, body in (

@@ -268,7 +268,7 @@ class WebSocketRequest:
     async def accept(
         self, *, subprotocol: str | None = None, extra_headers: HeaderPairs | None = None
     ) -> WebSocketConnection:
-        """Finish the opening handshake; return the connection.
+        """Finish the opening handshake; return the connection. If cancelled, the client is answered all the same.
 
         Args:
             subprotocol: one of `proposed_subprotocols`, or `None`.
@@ -286,7 +286,7 @@ class WebSocketRequest:
     async def reject(
         self, status_code: int, *, extra_headers: HeaderPairs | None = None, body: bytes | None = None
     ) -> None:
-        """Answer with something else than the upgrade, and close the connection.
+        """Answer with something else than the upgrade, and close the connection. If cancelled, it still does.
 
         Args:
             status_code: the HTTP status, 200-599.

@@ -33,12 +33,7 @@ HeaderPairs: TypeAlias = "list[tuple[bytes, bytes]]"
 OF_THE_HANDSHAKE: Final = ("connection", "content-length", "transfer-encoding", "upgrade")
 
 
-def core_options(
-    message_queue_size: float,
-    max_message_size: float,
-    receive_buffer_size: int | None,
-    disconnect_timeout: float = CONN_TIMEOUT,
-) -> dict[str, Any]:
+def core_options(message_queue_size: float, max_message_size: float, receive_buffer_size: int | None) -> dict[str, Any]:
     """Return the options that do as these arguments say.
 
     Raises:
@@ -57,7 +52,7 @@ def core_options(
         "max_queue_bytes": None,
         "max_message_size": None if max_message_size == math.inf else Length(max_message_size),
         "open_timeout": math.inf,
-        "close_timeout": patience("disconnect_timeout", disconnect_timeout),
+        "close_timeout": CONN_TIMEOUT,
         "ping_interval": None,
     }
 

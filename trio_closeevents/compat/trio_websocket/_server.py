@@ -67,7 +67,8 @@ async def serve_websocket(
 ) -> NoReturn:
     """Serve over TCP until it is cancelled: `server = await nursery.start(serve_websocket, handler, host, port, None)`.
 
-    If it is cancelled, all peers see 1001, and everything is gone within a second.
+    If it is cancelled, all peers see 1001, and everything is gone within a second, except what lives in
+    *handler_nursery*.
 
     Args:
         handler: an async function that is called with the `WebSocketRequest` of each client. When it returns or raises,
