@@ -276,6 +276,42 @@ async def test_end_in_the_packages_own_blocks(role: str) -> None:
     assert records == [["Close 1011", "FIN"]]
 
 
+async def test_server_cancelled_tells_all_clients_at_once() -> None:
+    """A server of the package that is cancelled: every client sees 1001, in parallel, within one cancel_timeout."""
+    limit, clients = 0.5, 10
+
+    async def handle(request: trio_websocket.WebSocketRequest) -> None:
+        async with from_trio_websocket(await request.accept(), cancel_timeout=limit) as ws:
+            await ws.receive()
+
+    async def be_client(listener: trio.SocketListener, *, task_status: trio.TaskStatus[None]) -> None:
+        peer = ScriptedPeer(await open_stream_to_socket_listener(listener), client=True)
+        await peer.open()
+        task_status.started()
+        await peer.receive_close()
+        told_at.append(trio.current_time())
+        await peer.drain()
+        await peer.aclose()
+        records.append(peer.record)
+
+    records: list[list[str]] = []
+    told_at: list[float] = []
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    with trio.fail_after(15):
+        async with trio.open_nursery() as nursery:
+            async with trio.open_nursery() as serving:
+                await serving.start(trio_websocket.WebSocketServer(handle, [listener]).run)
+                for _ in range(clients):
+                    await nursery.start(be_client, listener)
+                await trio.sleep(0.1)
+                began = trio.current_time()
+                serving.cancel_scope.cancel()
+            seconds = trio.current_time() - began
+    assert records == [["Close 1001", "FIN"]] * clients
+    assert max(told_at) - began < limit
+    assert seconds < limit + 1
+
+
 async def messages(
     connection: trio_websocket.WebSocketConnection,
 ) -> AsyncGenerator[tuple[AdaptedWebSocket, str | bytes], None]:
@@ -363,7 +399,9 @@ async def fail_later() -> None:
     await fail()
 
 
-async def test_send_hands_on_what_the_stream_raises(autojump_clock: MockClock) -> None:
+async def test_send_hands_on_what_the_stream_raises(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
     """An error that is not the end of the connection goes to the one who sends, as it is."""
     async with open_client() as (connection, stream, peer), from_trio_websocket(connection) as ws:
         stream.on_send = fail
@@ -372,6 +410,7 @@ async def test_send_hands_on_what_the_stream_raises(autojump_clock: MockClock) -
         stream.on_send = None
         await ws.send("fine")
     assert peer.record == ["Text b'fine'", "Close 1000", "FIN"]
+    assert caplog.records == []
 
 
 async def test_send_that_nobody_waits_for_logs_what_the_stream_raises(
@@ -407,6 +446,25 @@ async def test_send_that_nobody_waits_for_is_silent_at_the_end(
             await ws.send("lost")
         await trio.sleep(2)
         assert ws.close_event == event(1006, lost=True)
+    assert caplog.records == []
+
+
+async def test_send_that_nobody_waits_for_is_silent_in_the_ending(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where the ending has begun, the Close frame follows all the same, and tells enough."""
+
+    async def fail_once() -> None:
+        stream.on_send = None
+        await fail_later()
+
+    async with open_client() as (connection, stream, peer):
+        async with from_trio_websocket(connection) as ws:
+            stream.on_send = fail_once
+            with trio.move_on_after(0.5):
+                await ws.send("lost")
+    assert peer.record == ["Close 1000", "FIN"]
+    assert ws.close_event == event(1000, "exit")
     assert caplog.records == []
 
 
@@ -470,9 +528,12 @@ CTRL_C = """
                             interrupt()
                             while True:
                                 pass
-                        threading.Timer(0.3, interrupt).start()
+                        else:
+                            threading.Timer(0.3, interrupt).start()
+                        began = time.monotonic()
             except KeyboardInterrupt as error:
                 print("KeyboardInterrupt", error.__context__)
+                print("in time", where != "ending" or time.monotonic() - began < 10)
             print(ws.close_event)
             while not peers[0].ended:
                 await trio.sleep(0.01)
@@ -494,4 +555,4 @@ CTRL_C = """
 def test_end_interrupt_by_ctrl_c(where: str, event: str, record: str) -> None:
     """A real Ctrl-C: in a block it sends 1001 and comes out bare; a running ending drops the transport at once."""
     lines = run(CTRL_C, where).splitlines()
-    assert lines == ["KeyboardInterrupt None", event, record]
+    assert lines == ["KeyboardInterrupt None", "in time True", event, record]

@@ -10,7 +10,15 @@ import trio
 import trio.testing
 from contract.stage import answer_close, echo_close, end_transport, send_then
 
-from trio_closeevents import CloseEvent, ConnectionBroken, ConnectionClosed, LocallyClosed, RemoteClosed
+from trio_closeevents import (
+    CloseCause,
+    CloseEvent,
+    CloseFrame,
+    ConnectionBroken,
+    ConnectionClosed,
+    LocallyClosed,
+    RemoteClosed,
+)
 from trio_closeevents.adapters import AdaptedWebSocket
 from trio_closeevents.testing import BINARY, TEXT, ScriptedPeer
 
@@ -64,14 +72,18 @@ async def test_send_refuses_what_is_no_message(stage: Stage, value: Any, kind: t
 async def test_send_of_several_tasks_keeps_the_order_of_the_calls(stage: Stage) -> None:
     """Messages of many tasks are sent whole, in the order in which they were asked for."""
 
+    async def send(ws: AdaptedWebSocket, number: int) -> None:
+        asked.append(f"Text b'{number}'")
+        await ws.send(f"{number}")
+
     async def block(ws: AdaptedWebSocket) -> None:
         async with trio.open_nursery() as nursery:
-            for number in range(10):
-                nursery.start_soon(ws.send, f"{number}")
-                await trio.lowlevel.checkpoint()
+            for number in range(20):
+                nursery.start_soon(send, ws, number)
 
+    asked: list[str] = []
     outcome = await stage.play(block, echo_close)
-    assert outcome.peer.record == [*(f"Text b'{number}'" for number in range(10)), "Close 1000", "FIN"]
+    assert outcome.peer.record == [*asked, "Close 1000", "FIN"]
 
 
 async def test_send_cancelled_sends_the_whole_message(stage: Stage) -> None:
@@ -168,6 +180,40 @@ async def test_send_that_waits_wakes_with_the_event(stage: Stage) -> None:
     outcome = await stage.play(block, script, bounded=True)
     assert events == [event(1006, "closed")] * 2
     assert outcome.event is events[0] is events[1]
+
+
+async def test_send_that_waits_does_not_hold_up_a_connection_that_has_failed(stage: Stage) -> None:
+    """Where the package leaves a message waiting behind a failure, leaving the block breaks it off."""
+
+    async def send(ws: AdaptedWebSocket) -> None:
+        with pytest.raises(ConnectionBroken) as caught:
+            await ws.send(BIG)
+        events.append(caught.value.event)
+
+    async def block(ws: AdaptedWebSocket) -> None:
+        nurseries[0].start_soon(send, ws)
+        assert (await ws.wait_closed()).code == 1002
+
+    async def script(peer: ScriptedPeer) -> None:
+        await trio.sleep(SLOW)
+        await peer.send(peer.frame(3, b"reserved"))
+        await over.wait()
+
+    async def play() -> None:
+        outcomes.append(await stage.play(block, script, bounded=True))
+
+    nurseries: list[trio.Nursery] = []
+    outcomes: list[Outcome] = []
+    events: list[CloseEvent | None] = []
+    over = trio.Event()
+    async with trio.open_nursery() as nursery:
+        nurseries.append(nursery)
+        nursery.start_soon(play)
+        while not events:
+            await trio.sleep(0.01)
+        over.set()
+    assert stage.was_quick(outcomes[0])
+    assert events[0] is outcomes[0].event
 
 
 # -- receiving -----------------------------------------------------------------------------------------------------
@@ -352,6 +398,55 @@ async def test_calls_behind_the_peers_end_tell_what_it_was(stage: Stage) -> None
     assert outcome.event == event(1001)
     await check(outcome.ws)
     assert [str(each) for each in outcome.peer.frames] == ["Close 1001"]
+
+
+async def test_calls_in_the_turn_of_aclose_raise_locally_closed(stage: Stage) -> None:
+    """From the call of `aclose` on, before anything was done for it, this side has asked for the end."""
+
+    async def block(ws: AdaptedWebSocket) -> None:
+        ws._ending.begin(CloseFrame(1000), CloseCause.CLOSED, 1)
+        with pytest.raises(LocallyClosed):
+            await ws.receive()
+        with pytest.raises(LocallyClosed):
+            await ws.send("late")
+
+    outcome = await stage.play(block, echo_close)
+    assert outcome.peer.record == ["Close 1000", "FIN"]
+
+
+async def test_every_call_checks_for_cancellation(stage: Stage) -> None:
+    """While the connection is open and when it has ended, whether there is something to wait for or not."""
+
+    async def check(ws: AdaptedWebSocket) -> None:
+        calls: list[Callable[[], Awaitable[object]]] = [
+            ws.receive,
+            lambda: anext(ws),
+            lambda: ws.send("never"),
+            ws.wait_closed,
+        ]
+        for call in calls:
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                await call()
+            assert scope.cancelled_caught
+
+    async def block(ws: AdaptedWebSocket) -> None:
+        await check(ws)
+        assert await ws.receive() == "kept"
+        with trio.testing.assert_checkpoints():
+            await ws.aclose()
+        await check(ws)
+        with trio.testing.assert_checkpoints():
+            await ws.wait_closed()
+        with trio.testing.assert_checkpoints():
+            await ws.aclose()
+
+    async def script(peer: ScriptedPeer) -> None:
+        await peer.send(peer.frame(TEXT, b"kept"))
+        await echo_close(peer)
+
+    outcome = await stage.play(block, script)
+    assert outcome.peer.record == ["Close 1000", "FIN"]
 
 
 async def test_event_is_none_until_it_is_decided(stage: Stage) -> None:

@@ -83,6 +83,33 @@ async def test_peer_first_is_the_peers_code(stage: Stage) -> None:
     assert stage.was_quick(outcome)
 
 
+@pytest.mark.parametrize("is_slow", [False, True], ids=["stuck", "slow"])
+async def test_peer_first_is_answered_before_the_block_has_ended(stage: Stage, is_slow: bool) -> None:
+    """The package's answer has the time that an ending has, so that it is not cut off where the block ends at once."""
+
+    async def block(ws: AdaptedWebSocket) -> None:
+        with trio.move_on_after(0.1):
+            await ws.send(bytes(8_000_000) if is_filled else b"a little")
+        assert await ws.wait_closed() == event(4001)
+
+    async def script(peer: ScriptedPeer) -> None:
+        if not is_filled:
+            await peer.receive()
+        await trio.sleep(0.05)
+        await peer.send(peer.close_frame(4001))
+        await trio.sleep(0.3 if is_slow else stage.wire.close_timeout + 0.2)
+        await peer.receive_close()
+
+    is_filled = not stage.wire.memory  # where it takes a lot until the answer has to wait
+    outcome = await stage.play(block, script, bounded=True)
+    assert outcome.event == event(4001)
+    if is_slow:
+        message = "Binary of 8000000 B" if is_filled else "Binary b'a little'"
+        assert [str(each) for each in outcome.peer.frames] == [message, "Close 4001"]
+    else:
+        assert stage.took(outcome, stage.wire.close_timeout)
+
+
 @pytest.mark.parametrize("code", [1000, 1001, None])
 async def test_peer_first_ends_the_iteration_behind_its_messages(stage: Stage, code: int | None) -> None:
     """1000, 1001 and no code end it; what arrived before is received first, with the event decided already."""

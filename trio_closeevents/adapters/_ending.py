@@ -55,10 +55,10 @@ class Delivery:
         self.is_awaited = True
 
 
-class NextStep(trio.abc.Instrument):
-    """Looks at `closed` when the task that makes it has taken its next step.
+class EndOfStep(trio.abc.Instrument):
+    """Looks at `closed` as soon as the running task waits for something.
 
-    No other task has run in between: so this is what `aclose` has put there, and not what the peer says.
+    No other task has run by then: so this is what the task itself has put there, and not what the peer says.
 
     Attributes:
         closed: what was there.
@@ -67,13 +67,11 @@ class NextStep(trio.abc.Instrument):
     def __init__(self, connection: WebSocketConnection) -> None:
         self.closed: CloseReason | None = None
         self._connection = connection
-        self._task = trio.lowlevel.current_task()
         trio.lowlevel.add_instrument(self)
 
     def after_task_step(self, task: trio.lowlevel.Task) -> None:
-        if task is self._task:
-            self.closed = self._connection.closed
-            trio.lowlevel.remove_instrument(self)
+        self.closed = self._connection.closed
+        trio.lowlevel.remove_instrument(self)
 
 
 class Ending:
@@ -128,7 +126,7 @@ class Ending:
         self._event = CloseEvent(
             "close",
             code=code,
-            reason="" if is_lost else reason or "",
+            reason=reason or "",
             initiated_by="transport" if is_lost and self._cause is None else None,
             cause=self._cause,
         )
@@ -204,7 +202,7 @@ class Ending:
         self._gone.set()
 
     async def _close(self, frame: CloseFrame) -> None:
-        begun = NextStep(self._connection)
+        begun = EndOfStep(self._connection)
         try:
             with self._bounded():
                 await self._connection.aclose(*as_arguments(frame))

@@ -138,7 +138,6 @@ class AdaptedWebSocket(trio.abc.Channel[str | bytes]):
         frame = ClosePolicy(on_exit=(code, reason)).frame_for(None, aside=trio.Cancelled)
         self._ending.begin(frame, CloseCause.CLOSED, self._ending.options.close_timeout)
         await self._ending.see_it_through()
-        await trio.lowlevel.checkpoint()
 
     def _closed_error(self, *, sending: bool) -> ConnectionClosed:
         event = self.close_event
@@ -155,7 +154,6 @@ class AdaptedWebSocket(trio.abc.Channel[str | bytes]):
 def checked_message(value: object) -> str | bytes:
     """Return *value* as the package takes it, or raise what `send` documents."""
     if isinstance(value, str):
-        value.encode()  # what cannot be encoded would make the package fail halfway
         return value
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes(cast("bytes", value))
