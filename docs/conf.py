@@ -71,8 +71,9 @@ nitpick_ignore_regex = [
         "py:class",
         r"(Break|HalfCloseableStream|UUID|Enum|IntEnum|StrEnum|SSLContext|TracebackType|Exception|BaseException)",
     ),
+    ("py:class", r"(Ending|WebSocketConnection)"),  # in signatures of `adapters`
     # A private name that a signature shows; the public ones are found below.
-    ("py:.*", rf"{PACKAGE}\.((testing|dom)\.)?_.*"),
+    ("py:.*", rf"{PACKAGE}\.((testing|dom|adapters)\.)?_.*"),
 ]
 
 
@@ -80,7 +81,7 @@ def find_public_name(app: Sphinx, env: BuildEnvironment, node: pending_xref, con
     """Resolve `_events.CloseEvent`, or a bare `CloseEvent`, to the name that users import."""
     name = node.get("reftarget", "").rpartition(".")[2]
     known = env.domains.python_domain.objects
-    modules = ("", ".dom", ".testing", ".diagram", ".trace", ".otel")
+    modules = ("", ".dom", ".testing", ".diagram", ".trace", ".otel", ".adapters")
     entry = next((known[full] for module in modules if (full := f"{PACKAGE}{module}.{name}") in known), None)
     if node.get("refdomain") != "py" or entry is None:
         return None

@@ -65,6 +65,7 @@ PROMISED: Final = {
 }
 
 MODULES: Final = {  # and what is promised of them
+    "adapters": {"AdaptedWebSocket", "from_trio_websocket"},
     "diagram": {"Arrow", "Diagram", "Note", "Remark", "Row", "draw", "draw_svg", "visible"},
     "otel": {"OpenTelemetry"},
     "trace": {"Trace"},

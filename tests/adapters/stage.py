@@ -1,0 +1,153 @@
+"""A stage for one connection of `trio_websocket` in this library's block, and a raw peer at its other end."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import trio
+import trio_websocket
+from contract.stage import LEFT_BY, Role, Script, Wire
+
+from trio_closeevents import CloseCause, CloseEvent
+from trio_closeevents.adapters import AdaptedWebSocket, from_trio_websocket
+from trio_closeevents.testing import ScriptedPeer
+
+Block = Callable[[AdaptedWebSocket], Awaitable[object]]
+
+TIME_TO_DRAIN = 1.0  # seconds for a peer, when our side is over
+
+
+@dataclass
+class Outcome:
+    """What came of a play."""
+
+    peer: ScriptedPeer
+    websocket: AdaptedWebSocket | None = None
+    raised: BaseException | None = None
+    block_left: float = 0.0  # when the block began to end
+    seconds: float = 0.0  # from then until it had ended
+
+    @property
+    def ws(self) -> AdaptedWebSocket:
+        assert self.websocket is not None
+        return self.websocket
+
+    @property
+    def event(self) -> CloseEvent | None:
+        return self.ws.close_event
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Our side's role, and the wire."""
+
+    role: Role
+    wire: Wire
+    options: dict[str, Any] = field(default_factory=dict)  # of the package's connection
+
+    @property
+    def is_client(self) -> bool:
+        return self.role == "client"
+
+    def secured(self, stream: trio.abc.HalfCloseableStream, *, server: bool) -> trio.abc.Stream:
+        """Return *stream*, under TLS if that is the wire; as the package secures it."""
+        if self.wire.tls is None:
+            return stream
+        context = self.wire.tls[0 if server else 1]
+        name = None if server else "localhost"
+        return trio.SSLStream(stream, context, server_side=server, server_hostname=name, https_compatible=True)
+
+    async def open(
+        self, nursery: trio.Nursery, stream: trio.abc.HalfCloseableStream
+    ) -> trio_websocket.WebSocketConnection:
+        """Return a live connection, whose reader is in *nursery*."""
+        secured: Any = self.secured(stream, server=not self.is_client)
+        if self.is_client:
+            return await trio_websocket.wrap_client_stream(nursery, secured, "localhost", "/", **self.options)
+        request = await trio_websocket.wrap_server_stream(nursery, secured, **self.options)
+        return await request.accept()
+
+    async def play(
+        self,
+        block: Block,
+        script: Script,
+        *,
+        scope: trio.CancelScope | None = None,
+        with_reader: bool = False,
+        reader: trio.CancelScope | None = None,
+        bounded: bool = False,
+        **options: Any,
+    ) -> Outcome:
+        """Run *block* with our side of a connection and *script* with the raw peer, which has opened it already.
+
+        Our side runs in *scope*, for somebody to cancel it. The package's reader runs there too *with_reader*, else in
+        a scope of its own, *reader*. Returns when our side and the peer are done.
+        """
+        ours, theirs = await self.wire.pair(bounded=bounded)
+        outcome = Outcome(ScriptedPeer(theirs, client=not self.is_client))
+        options = {**self.wire.limits, **options}
+        peer_is_done = trio.Event()
+
+        async def run_peer() -> None:
+            try:
+                outcome.peer.stream = self.secured(theirs, server=self.is_client)
+                await outcome.peer.open()
+                await script(outcome.peer)
+            finally:
+                peer_is_done.set()
+
+        async def hold(task_status: trio.TaskStatus[trio_websocket.WebSocketConnection]) -> None:
+            with reader or trio.CancelScope():
+                async with trio.open_nursery() as inner:
+                    task_status.started(await self.open(inner, ours))
+
+        async def run_block(connection: trio_websocket.WebSocketConnection) -> None:
+            async with from_trio_websocket(connection, **options) as outcome.websocket:
+                try:
+                    await block(outcome.websocket)
+                finally:
+                    outcome.block_left = trio.current_time()
+
+        try:
+            with trio.fail_after(60 if self.wire.memory else 15):
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(run_peer)
+                    connection = None if with_reader else await nursery.start(hold)
+                    try:
+                        with scope or trio.CancelScope():
+                            if connection is None:
+                                async with trio.open_nursery() as inner:
+                                    await run_block(await self.open(inner, ours))
+                            else:
+                                await run_block(connection)
+                    except LEFT_BY as error:
+                        outcome.raised = error
+                    outcome.seconds = trio.current_time() - outcome.block_left
+                    with trio.move_on_after(TIME_TO_DRAIN):
+                        await peer_is_done.wait()
+                    nursery.cancel_scope.cancel()
+        finally:  # also where a test failed: a socket left open would fail another one
+            await outcome.peer.aclose()
+            await trio.aclose_forcefully(ours)
+        return outcome
+
+    def took(self, outcome: Outcome, limit: float) -> bool:
+        """Tell whether the ending took its whole *limit*, and not more."""
+        return limit - 0.01 <= outcome.seconds <= limit + self.wire.tolerance
+
+    def was_quick(self, outcome: Outcome) -> bool:
+        """Tell whether the ending did not wait for any limit."""
+        return outcome.seconds < self.wire.cancel_timeout * 0.9
+
+
+def event(code: int, cause: str | None = None, *, reason: str = "", lost: bool = False) -> CloseEvent:
+    """Return the CloseEvent that is expected."""
+    return CloseEvent(
+        "close",
+        code=code,
+        reason=reason,
+        initiated_by="transport" if lost else None,
+        cause=None if cause is None else CloseCause(cause),
+    )
