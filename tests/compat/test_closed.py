@@ -13,6 +13,7 @@ from trio.testing import MockClock
 
 import trio_closeevents.compat.trio_websocket as stand_in
 from trio_closeevents import CloseCause, CloseEvent, CloseFrame
+from trio_closeevents.compat.trio_websocket import _connection
 from trio_closeevents.testing import BINARY, CLOSE, TEXT, ScriptedPeer
 
 from .stage import client, server, with_peer
@@ -441,3 +442,15 @@ async def test_message_too_big_is_not_kept(autojump_clock: MockClock, opcode: in
     async with client(stand_in, max_message_size=10) as (connection, peer):
         await peer.send(bytes([0x80 | opcode, 127, 0, 0, 0, 1, 0, 0, 0, 0]))
         assert (await ended(connection))[0] == 1009
+
+
+async def test_message_of_too_many_fragments_says_so(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not that it is too large."""
+    real_options = _connection.core_options
+    monkeypatch.setattr(_connection, "core_options", lambda *sizes: {**real_options(*sizes), "max_fragments": 2})
+    async with client(stand_in) as (connection, peer):
+        await peer.send(peer.frame(TEXT, b"a", fin=False), *[peer.frame(0, b"", fin=False)] * 2)
+        code, reason = await ended(connection)
+        assert (code, reason) == (1009, "message of 3 fragments is over the limit of 2")

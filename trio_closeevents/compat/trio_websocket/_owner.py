@@ -144,11 +144,12 @@ class Owner:
             self._reason = CloseReason(code, reason or None)
 
     def _code_and_reason(self, event: CloseEvent) -> tuple[int, str]:
-        if event.cause is CloseCause.MESSAGE_TOO_BIG:
+        said = "" if event.sent is None else event.sent.reason
+        if event.cause is CloseCause.MESSAGE_TOO_BIG and "fragments" not in said:
             return 1009, f"Exceeded maximum message size: {self._options['max_message_size']} bytes"
         failed = FAILURES.get(event.cause) if event.cause else None
         if failed is not None:
-            return failed, "" if event.sent is None else event.sent.reason
+            return failed, said
         return event.code, event.reason
 
     # -- opening -------------------------------------------------------------------------------------------------
