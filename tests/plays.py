@@ -7,6 +7,7 @@ import difflib
 import math
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -16,12 +17,12 @@ import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 import pytest
 import trio
 from documents import PYTHON, ROOT, Block, blocks_of
-from launcher import LIMIT, TIMED_OUT, Launcher
+from launcher import LIMIT, TIMED_OUT, Launcher, Running
 from surroundings import PORTS, Fragment, compiled, find_surrounding, free_ports
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "runs_with_others",
 ]
 
+MAIN: Final = "trio_closeevents.__main__"
 ENDS: Final = {"Ctrl-C": signal.SIGINT, "SIGTERM": signal.SIGTERM}
 # What Python has to say of Ctrl-C; asyncio adds its own.
 INTERRUPTION: Final = re.compile(
@@ -51,53 +53,6 @@ ANY: Final = (
     (re.compile(r"\b\d\d:\d\d:\d\d\b"), "TIME"),
     (re.compile(r"\b\d+\.\d+\b"), "0.0"),
 )
-
-
-class Process(Protocol):
-    """What `launcher.Running` and `Command` are."""
-
-    @property
-    def printed(self) -> str: ...
-    @property
-    def has_ended(self) -> bool: ...
-    def wait(self) -> int: ...
-    def end(self, number: signal.Signals) -> None: ...
-
-
-class Command:
-    """A command of a shell, in a folder."""
-
-    def __init__(self, words: str, folder: Path) -> None:
-        path = os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()])
-        self._output = folder / "command.out"
-        with self._output.open("wb") as output:
-            self._process = subprocess.Popen(
-                ["bash", "-c", words],
-                cwd=folder,
-                env={**os.environ, "PATH": path, "PYTHONUTF8": "1", "PYTHONWARNINGS": "error", "PYTHONUNBUFFERED": "1"},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-
-    @property
-    def printed(self) -> str:
-        return self._output.read_text(encoding="utf-8")
-
-    @property
-    def has_ended(self) -> bool:
-        return self._process.poll() is not None
-
-    def wait(self) -> int:
-        try:
-            return self._process.wait(LIMIT)
-        finally:
-            self._process.kill()
-
-    def end(self, number: signal.Signals) -> None:
-        if not self.has_ended:
-            self._process.send_signal(number)
-        self.wait()
 
 
 # -- which block is what -----------------------------------------------------------------------------------------------
@@ -157,7 +112,7 @@ class Play:
     def with_own_ports(self, text: str) -> str:
         return re.sub(rf"\b(?:{'|'.join(PORTS)})\b", lambda port: self._ports[port[0]], text)
 
-    def start(self, block: Block) -> Process:
+    def start(self, block: Block) -> Running:
         """Start a program."""
         for other in examples(block.page):
             if other.name:  # it may be imported
@@ -166,14 +121,29 @@ class Play:
         script.write_text(self.with_own_ports(block.padded), encoding="utf-8")
         return self._launcher.start(script)
 
-    def wait_until_up(self, process: Process, text: str) -> None:
-        """Wait until all ports that *text* names take connections; if it names none, until something is printed."""
+    def start_command(self, command: str) -> Running:
+        """Start the program `trio-closeevents`, as its script does."""
+        name, *words = shlex.split(self.with_own_ports(command))
+        assert name == "trio-closeevents", f"there is no {name!r} here"
+        script = self._folder / "command.py"
+        script.write_text(f"import sys\nfrom {MAIN} import main\nsys.argv[1:] = {words!r}\nmain()\n")
+        return self._launcher.start(script)
+
+    def wait_until_up(self, process: Running, text: str, *, answering: bool = False) -> None:
+        """Wait until all ports that *text* names take connections; if it names none, until something is printed.
+
+        With *answering* wait until they answer a request as well: whatever the program does first is done then.
+        """
         ports = [number for port, number in self._ports.items() if re.search(rf"\b{port}\b", text)]
         deadline = time.monotonic() + LIMIT
         while not (all(map(takes_connections, ports)) if ports else process.printed):
             assert not process.has_ended, f"it has ended:\n{process.printed}"
             assert time.monotonic() < deadline, f"it did not come up:\n{process.printed}"
             time.sleep(0.01)
+        for port in ports if answering else ():
+            with socket.create_connection(("127.0.0.1", int(port)), LIMIT) as connection:
+                connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                connection.recv(1)
 
     def run(self, block: Block) -> None:
         """Run a program, with what runs beside it, and judge what all of them have done."""
@@ -181,27 +151,26 @@ class Play:
             program = self.start(block)
             until = ENDS[block.marks["runs until"]] if "runs until" in block.marks else None
             if until is not None:
-                self.wait_until_up(program, "" if beside else block.code)
+                self.wait_until_up(program, "" if beside else block.code, answering=True)
                 program.end(until)
             status = program.wait()
             self.judge(block, program.printed, status, outputs_of(block), until)
         self.judge_servers(block, beside)
 
-    def judge_servers(self, block: Block, beside: dict[str, Process]) -> None:
+    def judge_servers(self, block: Block, beside: dict[str, Running]) -> None:
         for name, server in beside.items():
             if " " not in name:
                 other = find(block.page, name)
                 self.judge(other, server.printed, server.wait(), outputs_of(other, block), signal.SIGINT)
 
     @contextmanager
-    def running_beside(self, block: Block) -> Generator[dict[str, Process]]:
+    def running_beside(self, block: Block) -> Generator[dict[str, Running]]:
         """Start what runs beside *block*, one after the other, and interrupt it at the end."""
-        beside: dict[str, Process] = {}
+        beside: dict[str, Running] = {}
         try:
             for name in servers(block):
                 is_command = " " in name
-                program = Command("exec " + self.with_own_ports(name), self._folder) if is_command else None
-                beside[name] = program or self.start(find(block.page, name))
+                beside[name] = self.start_command(name) if is_command else self.start(find(block.page, name))
                 self.wait_until_up(beside[name], name if is_command else find(block.page, name).code)
             yield beside
         finally:
@@ -226,10 +195,20 @@ class Play:
         with self.running_beside(block) as beside:
             for command in commands:
                 words, _, expected = re.sub(r"\\\n", " ", command).partition("\n")
-                running = Command(self.with_own_ports(words), self._folder)
-                running.wait()
-                assert_same_text(running.printed, self.with_own_ports(expected), block.where)
+                printed = run_command(self.with_own_ports(words), self._folder)
+                assert_same_text(printed, self.with_own_ports(expected), block.where)
         self.judge_servers(block, beside)
+
+
+def run_command(words: str, folder: Path) -> str:
+    """Run a command of a shell, and return what it prints on both of its outputs."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()])
+    env = {**os.environ, "PATH": path, "PYTHONUTF8": "1", "PYTHONWARNINGS": "error"}
+    command, output = ["bash", "-c", words], subprocess.STDOUT
+    done = subprocess.run(
+        command, cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=output, timeout=LIMIT
+    )
+    return done.stdout.decode()
 
 
 def takes_connections(port: str) -> bool:

@@ -8,7 +8,7 @@ status 0. What else it may be is said by marks: comments right above the block, 
                                 `common.py` there, has an async function NAME that makes what the fragment needs,
                                 runs it and judges it. Trio and the library's public names are always there.
     .. runs beside: server.py   It is a program, and needs another one of the page, by its caption, that runs meanwhile;
-                                several by commas. A value with blanks is a command: `trio-closeevents serve`.
+                                several by commas. `trio-closeevents serve` with options may be one.
     .. runs until: Ctrl-C       It is a program that does not end by itself. Ctrl-C ends it, with status 0 or by
                                 KeyboardInterrupt, or SIGTERM, with status 0. One that others run beside, or import,
                                 needs no mark.

@@ -11,10 +11,11 @@ import importlib
 import importlib.util
 import inspect
 import io
+import random
 import re
 import socket
 from collections.abc import Awaitable, Callable
-from contextlib import ExitStack, redirect_stdout
+from contextlib import redirect_stdout, suppress
 from typing import Any, Final, TypeAlias, cast
 
 import trio
@@ -26,6 +27,7 @@ import trio_closeevents
 __all__ = ["PORTS", "Fragment", "Surrounding", "autojump", "compiled", "find_surrounding", "free_ports"]
 
 PORTS: Final = ("8000", "8001", "8765")  # which examples may listen on
+UNCLAIMED: Final = range(20000, 32000)  # below those that Linux, macOS and Windows give to clients and to port 0
 
 # What a reader takes for granted: trio and the public names of the library.
 PUBLIC: Final = {name: getattr(trio_closeevents, name) for name in trio_closeevents.__all__}
@@ -75,12 +77,17 @@ def autojump(surrounding: Surrounding) -> Surrounding:
 
 
 def free_ports() -> dict[str, str]:
-    """Return what an example may listen on in place of each of `PORTS`."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in PORTS]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return {port: str(each.getsockname()[1]) for port, each in zip(PORTS, sockets, strict=True)}
+    """Return what an example may listen on in place of each of `PORTS`.
+
+    None of them is one that the system would give to somebody else meanwhile.
+    """
+    free: list[str] = []
+    while len(free) < len(PORTS):
+        port = random.choice(UNCLAIMED)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("", port))
+            free.append(str(port))
+    return dict(zip(PORTS, free, strict=True))
 
 
 def compiled(block: Block, instead: dict[str, str] | None = None) -> Any:
