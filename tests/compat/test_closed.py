@@ -14,6 +14,7 @@ from trio.testing import MockClock
 import trio_closeevents.compat.trio_websocket as stand_in
 from trio_closeevents import CloseCause, CloseEvent, CloseFrame
 from trio_closeevents.compat.trio_websocket import _connection
+from trio_closeevents.compat.trio_websocket._limits import core_options
 from trio_closeevents.testing import BINARY, CLOSE, TEXT, ScriptedPeer
 
 from .stage import client, server, with_peer
@@ -448,8 +449,7 @@ async def test_message_of_too_many_fragments_says_so(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And not that it is too large."""
-    real_options = _connection.core_options
-    monkeypatch.setattr(_connection, "core_options", lambda *sizes: {**real_options(*sizes), "max_fragments": 2})
+    monkeypatch.setattr(_connection, "core_options", lambda *sizes: {**core_options(*sizes), "max_fragments": 2})
     async with client(stand_in) as (connection, peer):
         await peer.send(peer.frame(TEXT, b"a", fin=False), *[peer.frame(0, b"", fin=False)] * 2)
         code, reason = await ended(connection)
