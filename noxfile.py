@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import atexit
 import os
+import platform
 import re
-import runpy
 import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +16,7 @@ import nox
 
 sys.path.insert(0, str(Path(__file__).parent))
 from tools.machine import find_browser, find_proxy, find_python, probe
+from tools.version import ROOT, version_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +26,6 @@ nox.options.default_venv_backend = "virtualenv"
 nox.options.download_python = "never"
 nox.options.reuse_venv = "yes"  # what a session needs is installed again each time, which costs a second
 
-ROOT: Final = Path(__file__).parent
 PROJECT: Final = nox.project.load_toml(ROOT / "pyproject.toml")
 PYTHONS: Final = nox.project.python_versions(PROJECT)  # the classifiers decide
 SIDE_BY_SIDE: Final = ("-n", "4")  # real sockets mean real limits: most of a test's time is spent waiting
@@ -144,17 +144,26 @@ def package(session: nox.Session) -> None:
     session.run("twine", "check", "--strict", str(sdist), str(wheel))
     session.run("check-wheel-contents", str(wheel))
     session.run("python", "-m", "tools.contents", str(built(session)))
-    fresh = cache_folder(session) / "fresh"
-    python = fresh / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    pip = ("python", "-m", "pip", "--quiet", "--python", str(python))
-    smoke = (str(python), str(ROOT / "tools/smoke.py"))
-    session.run(sys.executable, "-m", "virtualenv", "--quiet", "--clear", str(fresh), external=True)
-    session.run(*pip, "install", str(wheel))
-    session.run(*smoke, "any", external=True)
+    session.run(sys.executable, "-m", "virtualenv", "--quiet", "--clear", str(fresh(session)), external=True)
+    try_out(session, wheel)
     # Without a compiler, the sdist becomes a wheel without the extension module. Not one that pip has built before.
-    session.run(*pip, "uninstall", "--yes", "trio-closeevents")
-    session.run(*pip, "install", "--no-cache-dir", str(sdist), env={"CC": "false", "CXX": "false"})
-    session.run(*smoke, "pure", external=True)
+    try_out(session, sdist, "--no-cache-dir", what="pure", env={"CC": "false", "CXX": "false"})
+
+
+def fresh(session: nox.Session) -> Path:
+    """Return the folder of an environment with one distribution and what that depends on, and nothing else."""
+    return cache_folder(session) / "fresh"
+
+
+def try_out(
+    session: nox.Session, distribution: Path, *options: str, what: str = "any", env: dict[str, str | None] | None = None
+) -> None:
+    """Install *distribution* by itself, import everything, and open a connection."""
+    python = str(fresh(session) / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
+    pip = ("python", "-m", "pip", "--quiet", "--python", python)
+    session.run(*pip, "uninstall", "--yes", "trio-closeevents", silent=True)
+    session.run(*pip, "install", *options, str(distribution), env=env)
+    session.run(python, str(ROOT / "tools/smoke.py"), what, external=True)
 
 
 @nox.session(requires=["build"])
@@ -358,6 +367,41 @@ def changelog(session: nox.Session) -> None:
         "towncrier",
         "build",
         "--version",
-        runpy.run_path(str(ROOT / "trio_closeevents/_version.py"))["__version__"],
+        version_of(ROOT),
         *session.posargs,
     )
+
+
+@nox.session(default=False)
+def release(session: nox.Session) -> None:
+    """Not by default: the checklist of a release; `-- dry` goes through it where there is none to be made yet.
+
+    It looks at the commit, runs all gates (not with `-- gates-are-green`), and leaves in dist/ what may be uploaded.
+    It never tags and never uploads: at the end it says what remains.
+    """
+    words = set(session.posargs)
+    if words - {"dry", "gates-are-green"}:
+        session.error("after -- may stand: dry, gates-are-green")
+    dry, version = "dry" in words, version_of(ROOT)
+    session.install(*group("release"))
+    session.run("python", "-m", "tools.release", "check", success_codes=[0, 1] if dry else [0])
+    if dry:
+        session.run("towncrier", "build", "--draft", "--version", version, silent=True)
+    outside = {name: os.environ.get(name) for name in ("PATH", "VIRTUAL_ENV")}  # where this nox found its Pythons
+    gates = ["--session", "package"] if words else []
+    session.run(sys.executable, "-m", "nox", "--noxfile", __file__, *gates, external=True, env=outside)
+    (sdist,), (wheel,) = built(session).glob("*.tar.gz"), built(session).glob("*.whl")
+    folder = ROOT / "dist" / (f"{version}-dry" if dry else version)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    shutil.copy(sdist, folder)
+    if sys.platform == "linux":  # the index takes no wheel for some Linux or other; this one has no symbol of a libc
+        tag = f"manylinux_2_17_{platform.machine()}"
+        session.run("auditwheel", "repair", "--plat", tag, "--wheel-dir", str(folder), str(wheel), silent=True)
+    else:
+        shutil.copy(wheel, folder)
+    session.run("python", "-m", "tools.contents", str(folder))
+    try_out(session, next(folder.glob("*.whl")))
+    files = [str(each.relative_to(ROOT)) for each in sorted(folder.iterdir())]
+    session.run("twine", "check", "--strict", *files)
+    session.run("python", "-m", "tools.release", "remains", *files)

@@ -12,32 +12,21 @@ import subprocess
 import sys
 import tarfile
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from email.message import Message
 from email.parser import HeaderParser
 from pathlib import Path
 from typing import Final
 
-from trove_classifiers import classifiers, deprecated_classifiers
+from .version import PACKAGE, ROOT, version_of
 
-__all__ = ["check", "main", "version_of"]
+__all__ = ["check", "main", "of_metadata", "of_sdist", "of_wheel"]
 
-ROOT: Final = Path(__file__).parent.parent
-PACKAGE: Final = "trio_closeevents"
 DISTRIBUTION: Final = "trio-closeevents"
 EXTENSION: Final = f"{PACKAGE}/_speedups.abi3.so"
 TAG: Final = "cp311-abi3-"  # one wheel of a platform serves every Python from 3.11 on
 REQUIRED: Final = ("Summary", "Keywords", "Author", "License-Expression", "Requires-Python", "Description-Content-Type")
 COUNTED: Final = re.compile(r"Programming Language :: Python :: (3\.\d+)")
-
-
-def version_of(root: Path) -> str:
-    """Return the version, out of the only place that says it."""
-    found = re.search(
-        r'^__version__: Final = "(.+)"$', (root / PACKAGE / "_version.py").read_text("utf-8"), re.MULTILINE
-    )
-    assert found is not None
-    return found[1]
 
 
 def check(root: Path, folder: Path) -> list[str]:
@@ -52,7 +41,8 @@ def check(root: Path, folder: Path) -> list[str]:
     known = known_to_git(root)
     with zipfile.ZipFile(wheels[0]) as wheel:
         wrong += of_wheel(wheels[0].name, wheel.namelist(), root)
-        wrong += of_metadata(HeaderParser().parsestr(wheel.read(f"{stem}.dist-info/METADATA").decode()), root)
+        metadata = HeaderParser().parsestr(wheel.read(f"{stem}.dist-info/METADATA").decode())
+        wrong += of_metadata(metadata, version_of(root), official_classifiers())
     with tarfile.open(sdists[0]) as sdist:
         names = [each.name.removeprefix(f"{stem}/") for each in sdist.getmembers() if each.isfile()]
     return wrong + (of_sdist(names, known) if known else [])
@@ -67,7 +57,7 @@ def known_to_git(root: Path) -> set[str]:
 
 def of_wheel(name: str, files: Iterable[str], root: Path) -> list[str]:
     """Return what is wrong with the *files* of a wheel of that *name*."""
-    files = {each for each in files if not each.startswith(f"{PACKAGE}-")}  # but for the metadata
+    files = {each for each in files if not each.startswith(f"{PACKAGE}-") and not each.endswith("/")}
     source = {
         str(path.relative_to(root).as_posix())
         for path in (root / PACKAGE).rglob("*")
@@ -90,18 +80,24 @@ def of_sdist(files: Iterable[str], known: Iterable[str]) -> list[str]:
     ]
 
 
-def of_metadata(metadata: Message, root: Path) -> list[str]:
-    """Return what is wrong with the *metadata*."""
+def of_metadata(metadata: Message, version: str, official: Container[str]) -> list[str]:
+    """Return what is wrong with the *metadata* of that *version*, if there are these *official* classifiers."""
     wrong = [f"the metadata have no {each}" for each in REQUIRED if not metadata[each]]
-    if metadata["Version"] != version_of(root):
-        wrong.append(f"the metadata are of version {metadata['Version']}, the package is {version_of(root)}")
+    if metadata["Version"] != version:
+        wrong.append(f"the metadata are of version {metadata['Version']}, the package is {version}")
     given = metadata.get_all("Classifier") or []
-    wrong += [f"there is no classifier {each!r}" for each in given if each not in classifiers]
-    wrong += [f"the classifier {each!r} is deprecated" for each in given if each in deprecated_classifiers]
+    wrong += [f"there is no classifier {each!r}" for each in given if each not in official]
     lowest = min((match[1] for each in given if (match := COUNTED.fullmatch(each))), key=minor, default="")
     if metadata["Requires-Python"] != f">={lowest}":
         wrong.append(f"Python {metadata['Requires-Python']} is required, the lowest classifier is {lowest!r}")
     return wrong
+
+
+def official_classifiers() -> Container[str]:
+    """Return those that the package index takes."""
+    from trove_classifiers import classifiers  # no test needs it
+
+    return classifiers
 
 
 def minor(version: str) -> int:

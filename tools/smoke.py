@@ -38,7 +38,7 @@ def main(what: str) -> int:
 def import_everything() -> list[str]:
     """Import every public module and look up every public name; return what is wrong."""
     extras = metadata("trio-closeevents").get_all("Provides-Extra") or []
-    wrong = []
+    wrong: list[str] = []
     for module in pkgutil.walk_packages(trio_closeevents.__path__, "trio_closeevents."):
         if any(part.startswith("_") for part in module.name.split(".")) or module.name == PYTEST:
             continue
