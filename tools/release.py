@@ -22,7 +22,6 @@ __all__ = ["CHECKLIST", "check", "main", "remains"]
 
 BRANCH: Final = "main"
 HEADING: Final = re.compile(r"^(\S+) \((\d{4}-\d\d-\d\d)\)\n-{3,}$", re.MULTILINE)  # towncrier's, in pyproject.toml
-START: Final = ".. towncrier release notes start"
 REMAINS: Final = """
 What remains is for a person:
 
@@ -79,8 +78,7 @@ def fragments_are_built(root: Path) -> str | None:
 
 def changelog_has_it(root: Path) -> str | None:
     """The changelog begins with the version, and with a day that has come"""
-    text = (root / "docs" / "changelog.rst").read_text("utf-8")
-    heading = HEADING.search(text, text.index(START))
+    heading = HEADING.search((root / "docs" / "changelog.rst").read_text("utf-8"))
     if heading is None or heading[1] != version_of(root):
         return f"it begins with {heading[1] if heading else 'nothing'}, not with {version_of(root)}"
     return f"{heading[2]} has not come" if date.fromisoformat(heading[2]) > date.today() else None
