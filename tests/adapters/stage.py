@@ -78,12 +78,14 @@ class Stage:
         with_reader: bool = False,
         reader: trio.CancelScope | None = None,
         bounded: bool = False,
+        raises: bool = False,
         **options: Any,
     ) -> Outcome:
         """Run *block* with our side of a connection and *script* with the raw peer, which has opened it already.
 
         Our side runs in *scope*, for somebody to cancel it. The package's reader runs there too *with_reader*, else in
-        a scope of its own, *reader*. Returns when our side and the peer are done.
+        a scope of its own, *reader*. With *raises*, what leaves the block is kept. Returns when our side and the peer
+        are done.
         """
         ours, theirs = await self.wire.pair(bounded=bounded)
         outcome = Outcome(ScriptedPeer(theirs, client=not self.is_client))
@@ -123,6 +125,8 @@ class Stage:
                             else:
                                 await run_block(connection)
                     except LEFT_BY as error:
+                        if not raises:
+                            raise
                         outcome.raised = error
                     outcome.seconds = trio.current_time() - outcome.block_left
                     with trio.move_on_after(TIME_TO_DRAIN):

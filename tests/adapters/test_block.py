@@ -59,7 +59,7 @@ async def test_end_error_sends_1011_without_a_reason(stage: Stage, error: Except
     async def block(ws: AdaptedWebSocket) -> None:
         raise error
 
-    outcome = await stage.play(block, echo_close)
+    outcome = await stage.play(block, echo_close, raises=True)
     assert outcome.peer.record == ["Close 1011", "FIN"]
     assert outcome.event == event(1011, "error")
     assert outcome.raised is error
@@ -73,7 +73,7 @@ async def test_end_error_with_a_silent_peer_waits_for_close_timeout(stage: Stage
     async def block(ws: AdaptedWebSocket) -> None:
         raise ValueError
 
-    outcome = await stage.play(block, only_read)
+    outcome = await stage.play(block, only_read, raises=True)
     assert outcome.peer.record == ["Close 1011", "FIN"]
     assert stage.took(outcome, stage.wire.close_timeout)
     assert outcome.event == event(1006, "error")
@@ -85,7 +85,7 @@ async def test_end_error_in_a_group_with_an_interrupt_has_no_patience(stage: Sta
     async def block(ws: AdaptedWebSocket) -> None:
         raise BaseExceptionGroup("both", [ValueError(), KeyboardInterrupt()])
 
-    outcome = await stage.play(block, only_read)
+    outcome = await stage.play(block, only_read, raises=True)
     assert outcome.peer.record[0] == "Close 1011"
     assert stage.took(outcome, stage.wire.cancel_timeout)
     assert outcome.event == event(1006, "error")
@@ -234,7 +234,7 @@ async def test_end_interrupt_sends_1001(stage: Stage, error: BaseException) -> N
     async def block(ws: AdaptedWebSocket) -> None:
         raise error
 
-    outcome = await stage.play(block, echo_close)
+    outcome = await stage.play(block, echo_close, raises=True)
     assert outcome.peer.record == ["Close 1001", "FIN"]
     assert outcome.event == event(1001, "cancelled")
     assert outcome.raised is error
@@ -247,7 +247,7 @@ async def test_end_interrupt_with_a_silent_peer_waits_for_cancel_timeout(stage: 
     async def block(ws: AdaptedWebSocket) -> None:
         raise SystemExit
 
-    outcome = await stage.play(block, only_read)
+    outcome = await stage.play(block, only_read, raises=True)
     assert stage.took(outcome, stage.wire.cancel_timeout)
 
 
@@ -373,7 +373,7 @@ async def test_end_error_cancelled_during_the_ending_lets_the_error_go_on(stage:
         scope.deadline = trio.current_time() + delay
         raise error
 
-    outcome = await stage.play(block, only_read, scope=scope)
+    outcome = await stage.play(block, only_read, scope=scope, raises=True)
     assert stage.took(outcome, delay + stage.wire.cancel_timeout)
     assert outcome.raised is error
     assert error.__context__ is None
@@ -387,7 +387,7 @@ async def test_end_policy_chooses_the_close_frame(stage: Stage) -> None:
     async def fail(ws: AdaptedWebSocket) -> None:
         raise PermissionError
 
-    outcome = await stage.play(fail, echo_close, policy=policy)
+    outcome = await stage.play(fail, echo_close, policy=policy, raises=True)
     assert outcome.peer.record == ["Close 4403 'forbidden'", "FIN"]
     assert outcome.event == event(4403, "error", reason="forbidden")
     outcome = await stage.play(leave, answer_close(4001, "mine"), policy=policy)

@@ -141,7 +141,7 @@ async def test_bounded_whatever_the_peer_does(
     if block is be_cancelled:
         scope.deadline = trio.current_time() + 0.2
     stage = Stage("client" if role == "client" else "server", HOUSE)
-    outcome = await stage.play(block, script, scope=scope, with_reader=with_reader)
+    outcome = await stage.play(block, script, scope=scope, with_reader=with_reader, raises=block is fail)
     limit = HOUSE.cancel_timeout if block is be_cancelled else HOUSE.close_timeout
     assert outcome.seconds <= limit + HOUSE.tolerance
     assert isinstance(outcome.raised, KeyError) is (block is fail)
