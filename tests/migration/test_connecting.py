@@ -29,6 +29,8 @@ from trio_closeevents.testing import BINARY, ScriptedPeer
 from .libraries import HOST, connect, connect_asyncio, connect_trio, port_of
 from .witness import play
 
+pytestmark = pytest.mark.once  # websockets leans on private names of trio, which older versions do not have
+
 LOOP: Final = """
 import sys
 from functools import partial

@@ -25,6 +25,8 @@ from trio_closeevents.testing import CLOSE, PING, PONG, TEXT, ScriptedPeer
 from .libraries import connect, connect_asyncio, connect_trio
 from .witness import cancel_in_the_middle, on_asyncio, play
 
+pytestmark = pytest.mark.once  # websockets leans on private names of trio, which older versions do not have
+
 NORMAL: Final = (1000).to_bytes(2)
 BIG: Final = bytes(8_000_000)  # more than the kernel takes
 
@@ -225,7 +227,6 @@ async def test_ping_waits_when_the_connection_ends() -> None:
         await play(program, answer_with_a_close)
 
 
-@pytest.mark.once
 async def test_slow_program_has_a_live_peer() -> None:
     """It takes 40 ms for each of eighty messages, and the peer answers every Ping at once."""
     peers: list[ScriptedPeer] = []

@@ -23,6 +23,8 @@ from trio_closeevents.testing import CLOSE, ScriptedPeer
 
 from .libraries import HOST, connect, connect_asyncio, port_of
 
+pytestmark = pytest.mark.once  # websockets leans on private names of trio, which older versions do not have
+
 NORMAL: Final = (1000).to_bytes(2)
 
 
