@@ -380,6 +380,22 @@ async def test_client_ends_tcp_of_a_server_that_does_not(autojump_clock: MockClo
     )
 
 
+@ROLES
+async def test_peer_that_does_not_end_tcp_is_left_alone(autojump_clock: MockClock, role: str) -> None:
+    """Two seconds after both Close frames, whoever closed first. A client of 0.12.2 does not end it."""
+    for first in ("we", "the peer"):
+        async with with_peer(role)(stand_in) as (connection, peer), trio.open_nursery() as nursery:
+            began = trio.current_time()
+            if first == "we":
+                nursery.start_soon(connection.aclose)
+                await peer.receive_close()
+            await peer.send(peer.close_frame(1000))
+            await trio.testing.wait_all_tasks_blocked()
+            assert connection.close_event.was_clean
+            await connection.aclose()
+            assert 2 <= trio.current_time() - began <= 3
+
+
 async def test_server_ends_tcp_at_once(autojump_clock: MockClock) -> None:
     """After the Close of the client, although the handler still runs."""
     async with server(stand_in) as (connection, peer):

@@ -28,7 +28,7 @@ from ._values import CloseReason, Endpoint, addresses_of
 
 __all__ = ["Handshake", "Owner", "is_ordinary", "one_of"]
 
-FIN_TIMEOUT: Final = 2.0  # seconds that a server has to end TCP, once both Close frames have travelled
+FIN_TIMEOUT: Final = 2.0  # seconds that the peer has to end TCP, once both Close frames have travelled
 MAX_REASON_BYTES: Final = 123  # as UTF-8 (RFC 6455 §5.5)
 FAILURES: Final = {
     CloseCause.PROTOCOL_ERROR: 1002,
@@ -348,7 +348,7 @@ class Owner:
         text = "" if reason is None else reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore")
         if self.closed is None and is_sendable(code):
             self.asked_to_close = code
-        if self._has_task or not self.is_client:
+        if self._has_task:
             await websocket.aclose(code, text)
         else:
             await self._end_block(websocket, code, text)
@@ -373,12 +373,11 @@ class Owner:
             raise failure
 
     async def _end_tcp(self, websocket: WebSocket) -> None:
-        """Wait for the end; a server that has closed does not always end TCP, which a client has to wait for."""
+        """Wait for the end; a peer that has closed does not always end TCP, as clients of trio-websocket do not."""
         await websocket.wait_closed()
-        if self.is_client:
-            with trio.move_on_after(FIN_TIMEOUT):
-                await websocket.aclose()
-            websocket.abort()
+        with trio.move_on_after(FIN_TIMEOUT):
+            await websocket.aclose()
+        websocket.abort()
 
     async def _end_unopened(self) -> None:
         if self._has_task:
