@@ -7,6 +7,7 @@ on TLS 1.2 and on TLS 1.3.
 
 from __future__ import annotations
 
+import signal
 import ssl
 from collections.abc import AsyncIterator
 from functools import cache
@@ -17,6 +18,9 @@ import pytest
 import trustme
 from nasty import Stage
 from tls import CertificateFiles, Contexts, Wire, client_context, server_context
+
+# A background job of a shell inherits SIGINT as ignored, and so would every process that a test starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SESSIONS: Final = [Path(__file__).parent / name for name in ("browser", "deploy")]
 WIRES: Final = {"plain": None, "TLS 1.2": ssl.TLSVersion.TLSv1_2, "TLS 1.3": ssl.TLSVersion.TLSv1_3}

@@ -15,11 +15,24 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Final
 
-__all__ = ["DOCS", "MARKS", "PYTHON", "ROOT", "Block", "blocks_of", "literal_blocks", "pages", "python_sources"]
+import trio_closeevents
+
+__all__ = [
+    "DOCS",
+    "MARKS",
+    "PACKAGE",
+    "PYTHON",
+    "ROOT",
+    "Block",
+    "blocks_of",
+    "literal_blocks",
+    "pages",
+    "python_sources",
+]
 
 ROOT: Final = Path(__file__).parent.parent
 DOCS: Final = ROOT / "docs"
-PACKAGE: Final = ROOT / "trio_closeevents"
+PACKAGE: Final = Path(trio_closeevents.__file__).parent  # beside the tests, or as it is installed
 MADE: Final = {"_build", "_generated"}  # folders that a build of the documentation makes
 
 PYTHON: Final = frozenset({"python", "python3", "py", "py3"})
@@ -147,6 +160,8 @@ def rst_block(
     caption = options.get("caption", "")
     if directive["kind"] == "literalinclude":
         file = (page.parent / directive["argument"]).resolve()
+        if file.is_relative_to(ROOT / PACKAGE.name):
+            file = PACKAGE / file.relative_to(ROOT / PACKAGE.name)
         language = options.get("language", "python" if file.suffix == ".py" else "none")
         return Block(page, start + 1, language, file.read_text(encoding="utf-8"), marks, caption, file), at
     first = next((number for number, line in enumerate(content) if line.strip()), 0)

@@ -21,7 +21,7 @@ from typing import Final
 
 import pytest
 import trio
-from documents import PYTHON, ROOT, Block, blocks_of
+from documents import PACKAGE, PYTHON, ROOT, Block, blocks_of
 from launcher import LIMIT, TIMED_OUT, Launcher, Running
 from surroundings import PORTS, Fragment, compiled, find_surrounding, free_ports
 
@@ -244,7 +244,7 @@ def run_example(block: Block, folder: Path, launcher: Launcher) -> None:
         assert_names(ROOT / "tests" / block.marks["run by"], block)
     elif "runs in" in block.marks:
         run_fragment(block, block.page.stem, block.marks["runs in"])
-    elif block.included and block.included.is_relative_to(ROOT / "trio_closeevents"):
+    elif block.included and block.included.is_relative_to(PACKAGE):
         pass  # the library, which has its own tests
     elif not is_tests(block) and not runs_with_others(block):
         assert does_something(block), f"{block.where}: it only defines; is it a fragment, which `runs in` something?"
