@@ -166,17 +166,17 @@ async def test_send_that_waits_wakes_with_the_event(stage: Stage) -> None:
 
     async def block(ws: AdaptedWebSocket) -> None:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(send, ws, BIG)
-            await trio.sleep(SLOW / 2)
-            nursery.start_soon(send, ws, "behind")
-            await trio.sleep(SLOW / 2)
+            for value in (BIG, "behind"):
+                nursery.start_soon(send, ws, value)
+                await trio.testing.wait_all_tasks_blocked()
             await ws.aclose()
+        over.set()
 
     async def script(peer: ScriptedPeer) -> None:
-        with trio.move_on_after(stage.wire.close_timeout + SLOW):
-            await trio.sleep_forever()
+        await over.wait()
 
     events: list[CloseEvent | None] = []
+    over = trio.Event()
     outcome = await stage.play(block, script, bounded=True)
     assert events == [event(1006, "closed")] * 2
     assert outcome.event is events[0] is events[1]
