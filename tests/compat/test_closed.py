@@ -417,6 +417,8 @@ async def test_stream_that_is_closed_behind_its_back_is_1006(library: Any) -> No
         connection = await library.wrap_client_stream(nursery, ours, "localhost", "/")
         assert str(connection.local.address) == "127.0.0.1"
         await ours.aclose()
+        with pytest.raises(library.ConnectionClosed):
+            await connection.send_message("x")
         assert await ended(connection) == (1006, None)
         await connection.aclose()
         await peer.aclose()

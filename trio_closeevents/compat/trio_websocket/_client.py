@@ -17,9 +17,15 @@ from trio_closeevents import CloseCause, CloseEvent, WebSocket
 from trio_closeevents import HandshakeError as Unopened
 
 from ._connection import WebSocketConnection, owner_of
-from ._errors import ConnectionTimeout, DisconnectionTimeout, HandshakeError, handshake_error
+from ._errors import (
+    ConnectionTimeout,
+    DisconnectionTimeout,
+    HandshakeError,
+    handshake_error,
+    is_ordinary,
+    one_of,
+)
 from ._limits import CONN_TIMEOUT, MAX_MESSAGE_SIZE, MESSAGE_QUEUE_SIZE, RECEIVE_BYTES, HeaderPairs, patience
-from ._owner import is_ordinary, one_of
 
 __all__ = ["connect_websocket", "connect_websocket_url", "open_websocket", "open_websocket_url", "wrap_client_stream"]
 

@@ -15,9 +15,9 @@ from wsproto.events import Request as UpgradeRequest
 import trio_closeevents
 from trio_closeevents import CloseEvent, Request
 
-from ._errors import ConnectionClosed
+from ._errors import ConnectionClosed, is_ordinary
 from ._limits import MAX_MESSAGE_SIZE, MESSAGE_QUEUE_SIZE, RECEIVE_BYTES, HeaderPairs, core_options, own_fields, wire
-from ._owner import Handshake, Owner, is_ordinary
+from ._owner import Handshake, Owner
 from ._values import CloseReason, Endpoint
 
 __all__ = ["WebSocketConnection", "WebSocketRequest", "owner_of", "proposal"]
@@ -155,7 +155,7 @@ class WebSocketConnection(trio.abc.AsyncResource):
                 self._raise_closed()
             raise ValueError(f"message must be str or bytes, not {type(message).__name__}: {message!r:.80}")
         try:
-            await self._owner.opened.send(message)
+            await self._owner.send(message)
         except trio_closeevents.ConnectionClosed:
             self._raise_closed()
 

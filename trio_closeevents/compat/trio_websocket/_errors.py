@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import cast
+
+import trio
+
 from trio_closeevents import HandshakeError as Unopened
 from trio_closeevents import HandshakeRejected, HandshakeTimeout
 from trio_closeevents._protocol.handshake import BadResponse
@@ -16,6 +21,8 @@ __all__ = [
     "DisconnectionTimeout",
     "HandshakeError",
     "handshake_error",
+    "is_ordinary",
+    "one_of",
 ]
 
 
@@ -75,3 +82,23 @@ def handshake_error(error: Unopened) -> HandshakeError:
     if isinstance(error.__cause__, BadResponse) and error.__cause__.status is not None:
         return ConnectionRejected(error.__cause__.status, (), None)
     return HandshakeError(str(error))
+
+
+def is_ordinary(error: BaseException | None) -> bool:
+    """Tell whether a block that *error* leaves has returned, or raised an `Exception`."""
+    return error is None or any(isinstance(leaf, Exception) for leaf in leaves(error))
+
+
+def one_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the exception of *group* that counts: one that is no `Cancelled`, if there is one."""
+    found = list(leaves(group))
+    return next((leaf for leaf in found if not isinstance(leaf, trio.Cancelled)), found[0])
+
+
+def leaves(error: BaseException) -> Iterator[BaseException]:
+    """Iterate over the exceptions of a group that are none themselves, or over the one that is no group."""
+    if isinstance(error, BaseExceptionGroup):
+        for each in cast("BaseExceptionGroup[BaseException]", error).exceptions:
+            yield from leaves(each)
+    else:
+        yield error

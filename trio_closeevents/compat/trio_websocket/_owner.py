@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 import ssl
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple
 
 import trio
 from wsproto.utilities import LocalProtocolError
@@ -22,11 +22,11 @@ from trio_closeevents import CloseCause, CloseEvent, ReadyState, Request, WebSoc
 from trio_closeevents import HandshakeError as Unopened
 
 from ._answer import Answer
-from ._errors import ConnectionClosed, HandshakeError, handshake_error
+from ._errors import ConnectionClosed, HandshakeError, handshake_error, one_of
 from ._limits import HeaderPairs
 from ._values import CloseReason, Endpoint, addresses_of
 
-__all__ = ["Handshake", "Owner", "is_ordinary", "one_of"]
+__all__ = ["Handshake", "Owner"]
 
 FIN_TIMEOUT: Final = 2.0  # seconds that the peer has to end TCP, once both Close frames have travelled
 MAX_REASON_BYTES: Final = 123  # as UTF-8 (RFC 6455 §5.5)
@@ -262,7 +262,19 @@ class Owner:
         self.websocket = websocket
         self._settled.set()
 
-    # -- receiving -----------------------------------------------------------------------------------------------
+    # -- messages ------------------------------------------------------------------------------------------------
+
+    async def send(self, message: str | bytes) -> None:
+        """Send a message; on a stream that the program has closed behind our back it could only be queued.
+
+        Raises:
+            trio_closeevents.ConnectionClosed: the connection has ended, or is about to.
+        """
+        websocket = self.opened
+        await websocket.send(message)
+        if self.is_lent and isinstance(self._stream, trio.SocketStream) and self._stream.socket.fileno() == -1:
+            await websocket.wait_closed()
+            raise trio_closeevents.ConnectionBroken(connection=websocket)
 
     async def receive(self) -> str | bytes:
         """Return the next message; whoever comes when a task waits for it already, waits for the next.
@@ -385,23 +397,3 @@ class Owner:
             await self._over.wait()
         else:
             await self._stream.aclose()
-
-
-def is_ordinary(error: BaseException | None) -> bool:
-    """Tell whether a block that *error* leaves has returned, or raised an `Exception`."""
-    return error is None or any(isinstance(leaf, Exception) for leaf in leaves(error))
-
-
-def one_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return the exception of *group* that counts: one that is no `Cancelled`, if there is one."""
-    found = list(leaves(group))
-    return next((leaf for leaf in found if not isinstance(leaf, trio.Cancelled)), found[0])
-
-
-def leaves(error: BaseException) -> Iterator[BaseException]:
-    """Iterate over the exceptions of a group that are none themselves, or over the one that is no group."""
-    if isinstance(error, BaseExceptionGroup):
-        for each in cast("BaseExceptionGroup[BaseException]", error).exceptions:
-            yield from leaves(each)
-    else:
-        yield error
