@@ -5,14 +5,17 @@ from __future__ import annotations
 import atexit
 import os
 import re
-import runpy
 import shutil
-import subprocess
-from functools import cache, partial
+import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import nox
+
+sys.path.insert(0, str(Path(__file__).parent))
+from tools.machine import find_browser, find_proxy, find_python, probe
+from tools.version import ROOT, version_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +25,6 @@ nox.options.default_venv_backend = "virtualenv"
 nox.options.download_python = "never"
 nox.options.reuse_venv = "yes"  # what a session needs is installed again each time, which costs a second
 
-ROOT: Final = Path(__file__).parent
 PROJECT: Final = nox.project.load_toml(ROOT / "pyproject.toml")
 PYTHONS: Final = nox.project.python_versions(PROJECT)  # the classifiers decide
 SIDE_BY_SIDE: Final = ("-n", "4")  # real sockets mean real limits: most of a test's time is spent waiting
@@ -44,44 +46,8 @@ AUTOBAHN: Final = (
     "wsaccel==0.6.2 ujson==1.35 autobahn==0.10.9",
     "autobahntestsuite==25.10.1",
 )
-BROWSERS: Final = ("chromium", "google-chrome", "google-chrome-stable")
 PROXIES: Final = ("haproxy", "nginx")
 VIRTUALENV_FOR_2: Final = "virtualenv==20.21.1"  # the last series that knows Python 2.7: pip 20.3.4, setuptools 44
-
-
-@cache
-def probe(candidate: Path) -> tuple[str, str]:
-    """Return the version of the CPython at *candidate* and its own path; two empty strings if it does not run."""
-    if not os.access(candidate, os.X_OK):
-        return "", ""
-    script = (
-        "import platform, sys;"
-        "print(platform.python_implementation() + ' %d.%d ' % sys.version_info[:2] + sys.executable)"
-    )
-    try:
-        done = subprocess.run(
-            [candidate, "-c", script], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return "", ""
-    name, version, path = done.stdout.strip().split(maxsplit=2) if done.returncode == 0 else ("", "", "")
-    return (version, path) if name == "CPython" else ("", "")
-
-
-def find_python(version: str) -> str | None:
-    """Return the path of a CPython *version* that really runs, or `None`.
-
-    It may be on PATH under its own name, among pyenv's versions (whose shims on PATH may refuse to run), or be what
-    PATH calls Python.
-    """
-    path = [Path(folder) for folder in os.get_exec_path()]
-    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
-    candidates = [
-        *(folder / f"python{version}" for folder in path),
-        *(folder / "bin" / f"python{version}" for folder in sorted(pyenv.glob(f"versions/{version}.*"), reverse=True)),
-        *(folder / name for folder in path for name in ("python3", "python")),
-    ]
-    return next((found for it in candidates for seen, found in [probe(it)] if seen == version), None)
 
 
 INTERPRETERS: Final = {version: find_python(version) for version in PYTHONS}
@@ -97,9 +63,14 @@ PURE: Final = {"TRIO_CLOSEEVENTS_PURE": "1"}  # without the extension module
 UNMEASURED: Final = ("-m", "once and not measured")
 
 
+def cache_folder(session: nox.Session) -> Path:
+    """Return the folder that keeps files between sessions, and between runs."""
+    return Path(session.cache_dir).resolve()
+
+
 def coverage_folder(session: nox.Session) -> Path:
     """Return the folder that keeps the coverage data between sessions."""
-    return Path(session.cache_dir).resolve() / "coverage"
+    return cache_folder(session) / "coverage"
 
 
 @nox.session
@@ -112,10 +83,63 @@ def lint(session: nox.Session) -> None:
 
 
 @nox.session
+def build(session: nox.Session) -> None:
+    """The source distribution, and the wheel out of it, which the sessions below install."""
+    session.install(*(it for it in group("package") if it.startswith("build")), *PROJECT["build-system"]["requires"])
+    shutil.rmtree(built(session), ignore_errors=True)
+    shutil.rmtree(ROOT / "trio_closeevents.egg-info", ignore_errors=True)  # what it lists would be taken along
+    # Without isolation, which takes longer.
+    session.run("python", "-m", "build", "--no-isolation", "--outdir", str(built(session)), silent=True)
+    # What the tests need, without the package: there the installed wheel is all that they can find.
+    (sdist,) = built(session).glob("*.tar.gz")
+    shutil.unpack_archive(sdist, built(session))
+    (built(session) / sdist.name.removesuffix(".tar.gz")).rename(checkout(session))
+    for name in ("trio_closeevents", "trio_closeevents.egg-info"):
+        shutil.rmtree(checkout(session) / name)
+
+
+def built(session: nox.Session) -> Path:
+    """Return the folder with what the session `build` made."""
+    return cache_folder(session) / "built"
+
+
+def checkout(session: nox.Session) -> Path:
+    """Return the folder with all that the source distribution has, but for the package."""
+    return built(session) / "without-package"
+
+
+# A test tests what it imports. Python looks in the working directory first, so this is run where the tests are.
+WHERE: Final = (
+    "import sysconfig, trio_closeevents as it; print(it.__file__);"
+    " raise SystemExit(not it.__file__.startswith(sysconfig.get_path('platlib')))"
+)
+
+
+def install_wheel(session: nox.Session, extras: str = "", *requirements: str, folder: Path | None = None) -> None:
+    """Install the wheel that `build` made, with *extras* and *requirements*, and go to *folder*.
+
+    That is the checkout without the package, if no other is given. The session fails if anything but the wheel is
+    imported there.
+    """
+    (wheel,) = built(session).glob("*.whl")
+    environment = Path(session.virtualenv.location)
+    packages = [*environment.glob("lib/python*/site-packages"), environment / "Lib" / "site-packages"]
+    if any((each / "trio_closeevents").exists() for each in packages):  # pip would be content with the same version
+        session.run("python", "-m", "pip", "uninstall", "--quiet", "--yes", "trio-closeevents")
+    session.install(f"{wheel}[{extras}]" if extras else str(wheel), *requirements)
+    if folder is None:
+        # It is nobody's source tree: what pytest makes of a test file may be kept for the other processes.
+        session.env["PYTHONDONTWRITEBYTECODE"] = ""
+        session.env["HYPOTHESIS_STORAGE_DIRECTORY"] = str(ROOT / ".hypothesis")  # this one outlives the next build
+    session.chdir(folder or checkout(session))
+    session.run("python", "-c", WHERE)
+
+
+@nox.session(requires=["build"])
 def typing(session: nox.Session) -> None:
     """Types: mypy strict, pyright strict; then those of a project that uses the package as it is installed."""
-    install_package(session)
-    session.install(".[cli]", *group("typing"))
+    install_wheel(session, "cli", *group("typing"))
+    session.chdir(ROOT)
     # Both pyright and its node come out of the package index; without this variable it would look for a newer one.
     pyright = partial(session.run, "pyright", "--warnings", env={"PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"})
     session.run("mypy")
@@ -123,12 +147,6 @@ def typing(session: nox.Session) -> None:
     session.chdir(ROOT / "tests/typed_project")  # away from the source tree
     session.run("mypy")
     pyright()
-
-
-def install_package(session: nox.Session) -> None:
-    """Install the package as a user does, without what it depends on."""
-    shutil.rmtree(ROOT / "build", ignore_errors=True)  # what an earlier build left there would be installed too
-    session.install("--force-reinstall", "--no-deps", ".")
 
 
 def lowest_versions(session: nox.Session) -> list[str]:
@@ -153,12 +171,10 @@ def tests_on(version: str) -> Callable[[nox.Session], None]:
         if INTERPRETERS[version] is None:
             session.skip(f"NOT RUN: Python {version} is not installed")
         lowest = version == LOWEST != NEWEST
-        session.install("-e", ".[cli]", *group("test"), *(lowest_versions(session) if lowest else []))
+        install_wheel(session, "cli", *group("test"), *(lowest_versions(session) if lowest else []))
         pytest = ("-m", "pytest", *SIDE_BY_SIDE)
         if version != NEWEST or session.posargs:
-            session.run(
-                "python", *pytest, *(session.posargs or NOT_AGAIN), env={"TRIO_CLOSEEVENTS_PURE": "1"} if lowest else {}
-            )
+            session.run("python", *pytest, *(session.posargs or NOT_AGAIN), env=PURE if lowest else {})
             return
         shutil.rmtree(coverage_folder(session), ignore_errors=True)
         coverage_folder(session).mkdir(parents=True)
@@ -175,7 +191,7 @@ def tests_on(version: str) -> Callable[[nox.Session], None]:
 
 for _version, _path in INTERPRETERS.items():
     # Without an interpreter the session needs no environment: all it does is to say so.
-    nox.session(name=f"tests-{_version}", python=_path or False, tags=["tests"])(tests_on(_version))
+    nox.session(name=f"tests-{_version}", python=_path or False, tags=["tests"], requires=["build"])(tests_on(_version))
 
 
 @nox.session
@@ -185,28 +201,26 @@ def coverage(session: nox.Session) -> None:
     files = sorted(map(str, coverage_folder(session).glob("data.*")))
     if not files:
         session.error("no coverage data: run the tests first, `nox -t tests`")
-    env = {"COVERAGE_FILE": str(coverage_folder(session) / "data")}
-    session.run("coverage", "combine", "-q", "--keep", *files, env=env)
+    env = {"COVERAGE_FILE": str(cache_folder(session) / "combined")}  # apart, since a report takes away what it finds
+    session.run("coverage", "combine", "-q", "--keep", *files, env=env, log=False)
     session.run("coverage", "report", env=env)
 
 
-@nox.session(python=INTERPRETERS[LOWEST] if LOWEST else None, default=LOWEST == NEWEST)
+@nox.session(python=INTERPRETERS[LOWEST] if LOWEST else None, default=LOWEST == NEWEST, requires=["build"])
 def lowest(session: nox.Session) -> None:
     """The tests with the lowest versions that pyproject.toml allows; `tests` does it too, on the lowest Python."""
-    session.install("-e", ".[cli]", *group("test"), *lowest_versions(session))
+    install_wheel(session, "cli", *group("test"), *lowest_versions(session))
     session.run("python", "-m", "pytest", *SIDE_BY_SIDE, *(session.posargs or NOT_AGAIN), env=PURE)
 
 
-@nox.session
+@nox.session(requires=["build"])
 def demo(session: nox.Session) -> None:
     """The demo, from the package as a user installs it."""
-    install_package(session)
-    session.install(".[cli]")
-    session.chdir(session.create_tmp())  # away from the source tree
+    install_wheel(session, "cli")
     session.run("python", "-W", "error", "-m", "trio_closeevents", "demo", *session.posargs)
 
 
-@nox.session
+@nox.session(requires=["build"])
 def autobahn(session: nox.Session) -> None:
     """The Autobahn TestSuite, in both roles; `-- full` for all of its cases, `-- record` for what the tests replay."""
     python = find_python("2.7")
@@ -214,14 +228,13 @@ def autobahn(session: nox.Session) -> None:
         missing = "NOT RUN: autobahn (no Python 2.7)"
         atexit.register(print, missing, flush=True)  # below nox's own summary
         session.skip(missing)
-    session.install("-e", ".")
+    install_wheel(session, folder=ROOT / "tests")
     suite = autobahn_environment(session, python)
-    reports = Path(session.cache_dir).resolve() / "autobahn-reports"
-    session.chdir(ROOT / "tests")
+    reports = cache_folder(session) / "autobahn-reports"
     session.run("python", "-m", "autobahn", str(suite), str(reports), *session.posargs)
 
 
-@nox.session
+@nox.session(requires=["build"])
 def browser(session: nox.Session) -> None:
     """Pages in Chromium, headless, and the example that has one; Debian's package is installed if root runs this."""
     if find_browser() is None:
@@ -231,18 +244,13 @@ def browser(session: nox.Session) -> None:
         missing = "NOT RUN: browser (no Chromium, and no Debian package of it that could be installed)"
         atexit.register(print, missing, flush=True)  # below nox's own summary
         session.skip(missing)
-    session.install("-e", ".", *group("test"))
-    env = {"CHROMIUM": chromium, "SCREENSHOTS": str(Path(session.cache_dir).resolve() / "screenshots")}
+    install_wheel(session, "", *group("test"))
+    env = {"CHROMIUM": chromium, "SCREENSHOTS": str(cache_folder(session) / "screenshots")}
     shutil.rmtree(env["SCREENSHOTS"], ignore_errors=True)  # those of an earlier run
     session.run("python", "-m", "pytest", *(session.posargs or ["-n", "2", "tests/browser"]), env=env)
 
 
-def find_browser() -> str | None:
-    """Return the path of a Chromium, or of what is made of it."""
-    return next(filter(None, map(shutil.which, BROWSERS)), None)
-
-
-@nox.session
+@nox.session(requires=["build"])
 def deploy(session: nox.Session) -> None:
     """Servers behind HAProxy and nginx; what Debian has of them is installed if root runs this."""
     for name in PROXIES:
@@ -253,7 +261,7 @@ def deploy(session: nox.Session) -> None:
             atexit.register(print, missing, flush=True)  # below nox's own summary
     if not any(map(find_proxy, PROXIES)):
         session.skip("NOT RUN: deploy (no proxy is installed)")
-    session.install("-e", ".", *group("test"))
+    install_wheel(session, "", *group("test"))
     session.run("python", "-m", "pytest", *(session.posargs or ["tests/deploy"]))
 
 
@@ -267,14 +275,9 @@ def install_debian(session: nox.Session, package: str) -> None:
         session.run(apt, "-qq", *words.split(), external=True, silent=True, success_codes=range(256), env=env)
 
 
-def find_proxy(name: str) -> str | None:
-    """Return the path of a proxy, which Debian keeps away from most users' PATH."""
-    return shutil.which(name, path=os.pathsep.join([*os.get_exec_path(), "/usr/sbin"]))
-
-
 def autobahn_environment(session: nox.Session, python: str) -> Path:
     """Return the interpreter of an environment with the TestSuite, made if there is none, or only a part of one."""
-    folder = Path(session.cache_dir).resolve() / "autobahn"
+    folder = cache_folder(session) / "autobahn"
     interpreter, stamp = folder / "bin" / "python", folder / "complete"
     contents = "\n".join([python, VIRTUALENV_FOR_2, *AUTOBAHN])
     if stamp.is_file() and stamp.read_text() == contents and probe(interpreter)[0] == "2.7":
@@ -289,27 +292,25 @@ def autobahn_environment(session: nox.Session, python: str) -> Path:
     return interpreter
 
 
-@nox.session
+@nox.session(requires=["build"])
 def docs(session: nox.Session) -> None:
     """The documentation, in docs/_build/html."""
-    session.install("-e", ".[otel]", *group("docs"))
-    session.run("sphinx-build", "-W", "--keep-going", "-n", "-q", "-E", "-a", "-b", "html", "docs", "docs/_build/html")
+    install_wheel(session, "otel", *group("docs"), folder=ROOT / "docs")
+    session.run("sphinx-build", "-W", "--keep-going", "-n", "-q", "-E", "-a", "-b", "html", ".", "_build/html")
     session.log("The pages begin at docs/_build/html/index.html")
 
 
-@nox.session(default=False)
+@nox.session(default=False, requires=["build"])
 def fuzz(session: nox.Session) -> None:
     """Not by default: feed the protocol what no peer would send, for SECONDS, 60 if not given."""
-    session.install("-e", ".", *group("test"))
-    session.chdir("tests")
+    install_wheel(session, "", *group("test"), folder=ROOT / "tests")
     session.run("python", "-m", "fuzz", *(session.posargs or ["60"]))
 
 
-@nox.session(default=False)
+@nox.session(default=False, requires=["build"])
 def explore(session: nox.Session) -> None:
     """Not by default: walk every interleaving of two endings and a network, and print the figures."""
-    session.install("-e", ".", *group("test"))
-    session.chdir("tests")
+    install_wheel(session, "", *group("test"), folder=ROOT / "tests")
     session.run("python", "-m", "exploration", *session.posargs)
 
 
@@ -320,11 +321,10 @@ def bench(session: nox.Session) -> None:
     session.run("python", "-m", "benchmarks", *session.posargs)
 
 
-@nox.session(default=False)
+@nox.session(default=False, requires=["build"])
 def soak(session: nox.Session) -> None:
     """Not by default: open and end connections in random ways in several processes, for MINUTES, 10 if not given."""
-    session.install("-e", ".[cli]", *group("test"))
-    session.chdir("tests")
+    install_wheel(session, "cli", *group("test"), folder=ROOT / "tests")
     session.run("python", "-m", "soak", *(session.posargs or ["10"]))
 
 
@@ -336,6 +336,6 @@ def changelog(session: nox.Session) -> None:
         "towncrier",
         "build",
         "--version",
-        runpy.run_path(str(ROOT / "trio_closeevents/_version.py"))["__version__"],
+        version_of(ROOT),
         *session.posargs,
     )

@@ -10,7 +10,6 @@ from typing import Any, Final
 
 import pytest
 
-import trio_closeevents
 from trio_closeevents import dom
 
 PROMISED: Final = {
@@ -36,7 +35,7 @@ PROMISED: Final = {
     "WebSocketOpenInfo",
     "WebSocketStream",
 }
-ROOT: Final = Path(trio_closeevents.__file__).parent.parent
+ROOT: Final = Path(__file__).parents[2]
 # Neither is needed before somebody uses a URL.
 PROGRAM: Final = "import sys, trio_closeevents; assert 'trio_closeevents.dom' not in sys.modules; \
 import trio_closeevents.dom; assert 'ada_url' not in sys.modules"

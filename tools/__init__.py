@@ -1,0 +1,1 @@
+"""What the gates of `noxfile.py` are made of; none of it is installed."""
