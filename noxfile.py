@@ -88,7 +88,7 @@ def build(session: nox.Session) -> None:
     session.install(*(it for it in group("package") if it.startswith("build")), *PROJECT["build-system"]["requires"])
     shutil.rmtree(built(session), ignore_errors=True)
     shutil.rmtree(ROOT / "trio_closeevents.egg-info", ignore_errors=True)  # what it lists would be taken along
-    # Without isolation, which takes longer.
+    # Without isolation, which takes longer; the session `package` builds once with it.
     session.run("python", "-m", "build", "--no-isolation", "--outdir", str(built(session)), silent=True)
     # What the tests need, without the package: there the installed wheel is all that they can find.
     (sdist,) = built(session).glob("*.tar.gz")
@@ -133,6 +133,36 @@ def install_wheel(session: nox.Session, extras: str = "", *requirements: str, fo
         session.env["HYPOTHESIS_STORAGE_DIRECTORY"] = str(ROOT / ".hypothesis")  # this one outlives the next build
     session.chdir(folder or checkout(session))
     session.run("python", "-c", WHERE)
+
+
+@nox.session(requires=["build"])
+def package(session: nox.Session) -> None:
+    """What is published: contents and metadata; then each distribution, installed by itself, and used."""
+    session.install(*group("package"))
+    (sdist,), (wheel,) = built(session).glob("*.tar.gz"), built(session).glob("*.whl")
+    session.run("twine", "check", "--strict", str(sdist), str(wheel))
+    session.run("check-wheel-contents", str(wheel))
+    session.run("python", "-m", "tools.contents", str(built(session)))
+    session.run(sys.executable, "-m", "virtualenv", "--quiet", "--clear", str(fresh(session)), external=True)
+    try_out(session, wheel)
+    # Without a compiler, the sdist becomes a wheel without the extension module. Not one that pip has built before.
+    try_out(session, sdist, "--no-cache-dir", what="pure", env={"CC": "false", "CXX": "false"})
+
+
+def fresh(session: nox.Session) -> Path:
+    """Return the folder of an environment with one distribution and what that depends on, and nothing else."""
+    return cache_folder(session) / "fresh"
+
+
+def try_out(
+    session: nox.Session, distribution: Path, *options: str, what: str = "any", env: dict[str, str | None] | None = None
+) -> None:
+    """Install *distribution* by itself, import everything, and open a connection."""
+    python = str(fresh(session) / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
+    pip = ("python", "-m", "pip", "--quiet", "--python", python)
+    session.run(*pip, "uninstall", "--yes", "trio-closeevents", silent=True)
+    session.run(*pip, "install", *options, str(distribution), env=env)
+    session.run(python, str(ROOT / "tools/smoke.py"), what, external=True)
 
 
 @nox.session(requires=["build"])
