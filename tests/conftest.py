@@ -18,13 +18,15 @@ import trustme
 from nasty import Stage
 from tls import CertificateFiles, Contexts, Wire, client_context, server_context
 
-BROWSER: Final = Path(__file__).parent / "browser"
+SESSIONS: Final = [Path(__file__).parent / name for name in ("browser", "deploy")]
 WIRES: Final = {"plain": None, "TLS 1.2": ssl.TLSVersion.TLSv1_2, "TLS 1.3": ssl.TLSVersion.TLSv1_3}
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave out what needs a browser, unless it was asked for by its path, as `nox -s browser` does."""
-    is_left_out = collection_path == BROWSER and not any(BROWSER.name in Path(each).parts for each in config.args)
+    """Leave out what needs a browser or proxies, unless it was asked for by its path, as `nox -s browser` does."""
+    is_left_out = collection_path in SESSIONS and not any(
+        collection_path.name in Path(each).parts for each in config.args
+    )
     return True if is_left_out else None
 
 

@@ -18,6 +18,8 @@ import trio
 from trio_closeevents import ConnectionClosed, WebSocket
 from trio_closeevents.testing import BINARY, TEXT, ScriptedPeer, cancel_at_every_checkpoint
 
+pytestmark = pytest.mark.unmeasured
+
 Scenario = Callable[[WebSocket], Awaitable[object]]
 Script = Callable[[ScriptedPeer], Awaitable[object]]
 Wire = Literal["memory", "lockstep", "tcp"]

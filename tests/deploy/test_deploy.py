@@ -22,8 +22,6 @@ from trio_closeevents import HandshakeRejected, WebSocket, connect
 from .front import FOLDER, FRONTS, HOST, ROOT, Backend, free_ports, missing, proxy
 from .rolling import roll
 
-pytestmark = pytest.mark.once
-
 
 @pytest.fixture(params=FRONTS)
 def front(request: pytest.FixtureRequest) -> str:

@@ -14,6 +14,8 @@ from .script import PONGED, describe
 from .test_close_codes import clean, greet, seen
 from .test_messages import binary_of, text_of
 
+pytestmark = pytest.mark.unmeasured
+
 PLAIN: Final = Wire("plain")
 FIELD: Final = "sec-websocket-extensions"
 OFF: Final = "permessage-deflate"

@@ -893,6 +893,7 @@ def as_wire(message: str | bytes) -> tuple[int, bytes]:
     return (TEXT, message.encode()) if isinstance(message, str) else (BINARY, message)
 
 
+@pytest.mark.unmeasured
 @settings(deadline=None)
 @given(ours=WISHES, theirs=WISHES, messages=MESSAGES, is_client=st.booleans())
 def test_what_we_send_zlib_inflates(
@@ -910,6 +911,7 @@ def test_what_we_send_zlib_inflates(
         assert peer.messages(data) == [as_wire(message)]
 
 
+@pytest.mark.unmeasured
 @settings(deadline=None)
 @given(ours=WISHES, theirs=WISHES, messages=MESSAGES, is_client=st.booleans(), steps=st.integers(1, 3000))
 def test_what_one_of_us_sends_the_other_receives(
@@ -934,6 +936,7 @@ BLOCKS: Final = st.lists(
 )
 
 
+@pytest.mark.unmeasured
 @settings(deadline=None)
 @given(
     wanted=WISHES,
@@ -1142,6 +1145,7 @@ def test_fail_inflate_sends_1007(start: Start, payload: bytes, alone: bool) -> N
     assert play.failure == (CloseFrame(1007, "corrupt compressed data"), CloseCause.INVALID_PAYLOAD)
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize(
     "message", [b"Hello, hello" * 9, bytes(3000), bytes(range(256)), b"x"], ids=lambda each: each[:2]
 )
@@ -1381,6 +1385,7 @@ def test_fail_fragments_of_a_compressed_message(start: Start) -> None:
     )
 
 
+@pytest.mark.unmeasured
 @settings(deadline=None)
 @given(
     blocks=st.lists(BINARIES, min_size=1, max_size=4),
@@ -1678,6 +1683,7 @@ def bomb() -> bytes:
     return data
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("opcode", [BINARY, TEXT], ids=["binary", "text"])
 @pytest.mark.parametrize("limit", [0, 2**20, 3 * 10**6])
 def test_bomb_ends_in_1009_and_costs_little(client: bool, bomb: bytes, opcode: int, limit: int) -> None:
@@ -1690,6 +1696,7 @@ def test_bomb_ends_in_1009_and_costs_little(client: bool, bomb: bytes, opcode: i
     assert result.peak < (4 * MIB if limit <= MIB else 12 * MIB)
 
 
+@pytest.mark.unmeasured
 def test_bomb_nobody_asked_for_is_held_and_costs_little(client: bool, bomb: bytes) -> None:
     """Not judged, not inflated beyond the limit, and not read any further than it was."""
     play = Play(client=client)
@@ -1701,6 +1708,7 @@ def test_bomb_nobody_asked_for_is_held_and_costs_little(client: bool, bomb: byte
     assert result.peak < 8 * MIB
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("opcode", [BINARY, TEXT], ids=["binary", "text"])
 def test_bomb_as_a_stream_ends_in_1009_and_costs_little(client: bool, bomb: bytes, opcode: int) -> None:
     """Pieces come out up to the stream's limit."""
@@ -1714,6 +1722,7 @@ def test_bomb_as_a_stream_ends_in_1009_and_costs_little(client: bool, bomb: byte
     assert result.peak < 8 * MIB
 
 
+@pytest.mark.unmeasured
 def test_bomb_as_a_stream_without_a_limit_comes_in_bounded_pieces(client: bool, bomb: bytes) -> None:
     """All of it passes, since it was asked for; memory holds about a piece at a time."""
     play = Play(client=client, max_message_size=None)
@@ -1726,6 +1735,7 @@ def test_bomb_as_a_stream_without_a_limit_comes_in_bounded_pieces(client: bool, 
     assert play.session.state is State.OPEN
 
 
+@pytest.mark.unmeasured
 def test_bomb_that_is_skipped_does_not_hold_the_loop(client: bool, bomb: bytes) -> None:
     """What it inflates to counts as work: a turn of 100 drops some MB at most, then others have theirs."""
     play = Play(client=client)
@@ -1752,6 +1762,7 @@ NOTHING: Final = {
 }
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("mode", ["asked", "ahead", "stream", "no limit"])
 @pytest.mark.parametrize("kind", NOTHING)
 def test_endless_blocks_of_nothing_cost_work_but_no_memory(client: bool, kind: str, mode: str) -> None:

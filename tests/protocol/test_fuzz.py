@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from fuzz.target import Case, cases, check
 from hypothesis import HealthCheck, example, given, settings
+
+pytestmark = pytest.mark.unmeasured
 
 
 def byte_by_byte(client: bool, compressed: bool, data: bytes) -> Case:

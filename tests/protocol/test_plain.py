@@ -86,6 +86,7 @@ def short_way(client: bool, data: bytes, cuts: list[int], most: int) -> tuple[li
     return found, session
 
 
+@pytest.mark.unmeasured
 @given(wires(), st.sampled_from([1, 2, 100]))
 @settings(max_examples=400, deadline=None)
 def test_short_way_equals_the_long_way(wire: tuple[bool, bytes, list[int]], most: int) -> None:

@@ -1114,6 +1114,7 @@ def test_fail_fragments_past_the_limit_names_limit_and_number(start: Start, last
     assert reason == "message of 4 fragments is over the limit of 3"
 
 
+@pytest.mark.unmeasured
 def test_message_of_65536_fragments_passes_the_default(role: str) -> None:
     """The default of `Options` lets through what peers are known to send."""
     options = Options()
@@ -1406,6 +1407,7 @@ def nearly_frames(draw: st.DrawFn) -> bytes:
     return data_frame(first, payload)
 
 
+@pytest.mark.unmeasured
 @settings(deadline=None)
 @given(
     frames=st.lists(nearly_frames(), max_size=8), noise=st.binary(max_size=4), cuts=CUTS, client=st.booleans(), bad=...
