@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import platform
 import re
 import shutil
 import sys
@@ -369,3 +370,38 @@ def changelog(session: nox.Session) -> None:
         version_of(ROOT),
         *session.posargs,
     )
+
+
+@nox.session(default=False)
+def release(session: nox.Session) -> None:
+    """Not by default: the checklist of a release; `-- dry` goes through it where there is none to be made yet.
+
+    It looks at the commit, runs all gates (not with `-- gates-are-green`), and leaves in dist/ what may be uploaded.
+    It never tags and never uploads: at the end it says what remains.
+    """
+    words = set(session.posargs)
+    if words - {"dry", "gates-are-green"}:
+        session.error("after -- may stand: dry, gates-are-green")
+    dry, version = "dry" in words, version_of(ROOT)
+    session.install(*group("release"))
+    session.run("python", "-m", "tools.release", "check", success_codes=[0, 1] if dry else [0])
+    if dry:
+        session.run("towncrier", "build", "--draft", "--version", version, silent=True)
+    outside = {name: os.environ.get(name) for name in ("PATH", "VIRTUAL_ENV")}  # where this nox found its Pythons
+    gates = ["--session", "package"] if words else []
+    session.run(sys.executable, "-m", "nox", "--noxfile", __file__, *gates, external=True, env=outside)
+    (sdist,), (wheel,) = built(session).glob("*.tar.gz"), built(session).glob("*.whl")
+    folder = ROOT / "dist" / (f"{version}-dry" if dry else version)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    shutil.copy(sdist, folder)
+    if sys.platform == "linux":  # the index takes no wheel for some Linux or other; this one has no symbol of a libc
+        tag = f"manylinux_2_17_{platform.machine()}"
+        session.run("auditwheel", "repair", "--plat", tag, "--wheel-dir", str(folder), str(wheel), silent=True)
+    else:
+        shutil.copy(wheel, folder)
+    session.run("python", "-m", "tools.contents", str(folder))
+    try_out(session, next(folder.glob("*.whl")))
+    files = [str(each.relative_to(ROOT)) for each in sorted(folder.iterdir())]
+    session.run("twine", "check", "--strict", *files)
+    session.run("python", "-m", "tools.release", "remains", *files)
