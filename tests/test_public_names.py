@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import importlib
 import inspect
 import subprocess
@@ -82,19 +81,6 @@ print(*sorted({name.partition(".")[0] for name in set(sys.modules) - before}))
 """
 
 
-def public_parts() -> list[tuple[str, Any]]:
-    """Return every public name, and the public methods and properties that its class defines itself."""
-    parts = []
-    for name in sorted(PROMISED):
-        value = getattr(trio_closeevents, name)
-        parts.append((name, value))
-        if inspect.isclass(value) and not issubclass(value, enum.Enum):
-            for attribute, member in vars(value).items():
-                if not attribute.startswith("_") and (inspect.isroutine(member) or isinstance(member, property)):
-                    parts.append((f"{name}.{attribute}", inspect.unwrap(getattr(value, attribute))))
-    return parts
-
-
 def run(program: str) -> list[str]:
     command = [sys.executable, "-W", "error", "-c", program]
     done = subprocess.run(command, cwd=PACKAGE.parent, capture_output=True, text=True, timeout=20, check=True)
@@ -115,8 +101,6 @@ def test_public_modules_have_the_promised_names(name: str, promised: set[str]) -
     module = importlib.import_module(f"trio_closeevents.{name}")
     assert set(module.__all__) == promised
     assert module.__all__ == sorted(promised)
-    for each in promised - {"Row"}:
-        assert inspect.getdoc(getattr(module, each)), each
 
 
 def test_star_import_brings_the_promised_names() -> None:
@@ -125,19 +109,6 @@ def test_star_import_brings_the_promised_names() -> None:
     exec("from trio_closeevents import *", names)
 
     assert set(names) - {"__builtins__"} == PROMISED
-
-
-@pytest.mark.parametrize(("name", "value"), public_parts(), ids=[name for name, _ in public_parts()])
-def test_public_name_has_a_docstring_of_its_own(name: str, value: Any) -> None:
-    """`help()` of each name, method and property says what the signature cannot: a line that ends in a full stop."""
-    if isinstance(value, bool):
-        return  # a value cannot tell more than its name
-    text = value.__doc__
-    assert text, name
-    assert text != inspect.getdoc(type(value)), name
-    assert not text.startswith(f"{name}("), "that is the signature which dataclasses put there"
-    first = inspect.cleandoc(text).split("\n\n")[0]
-    assert first.endswith((".", ":", "...`.")), first
 
 
 def test_package_is_typed() -> None:

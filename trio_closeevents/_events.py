@@ -30,7 +30,10 @@ InitiatedBy = Literal["local", "remote", "transport"]
 
 
 class CloseCode(IntEnum):
-    """The registered close codes (IANA, WebSocket Close Code Number Registry; RFC 6455 §7.4.1)."""
+    """The registered close codes (IANA, WebSocket Close Code Number Registry; RFC 6455 §7.4.1).
+
+    `describe` says in words what one means, `is_sendable` whether it may travel.
+    """
 
     NORMAL_CLOSURE = 1000
     GOING_AWAY = 1001
@@ -184,7 +187,16 @@ def sendable_frame(code: int | None, reason: str = "") -> CloseFrame:
 
 
 class CloseCause(StrEnum):
-    """What came first and so ended the connection; fixed once, never changed."""
+    """What came first and so ended the connection; fixed once, never changed.
+
+    * This side wished it: `EXIT` (the block returned), `ERROR` (an exception left it), `CANCELLED` (it was cancelled or
+      interrupted), `CLOSED` (`aclose` was called, or the server's), `ABORTED` (`abort` was called).
+    * The peer wished it: `REMOTE` (its Close frame came first).
+    * This side failed the connection (RFC 6455 §7.1.7): `PROTOCOL_ERROR`, `INVALID_PAYLOAD`, `MESSAGE_TOO_BIG`,
+      `KEEPALIVE_TIMEOUT`, `INTERNAL_ERROR`.
+    * The transport was lost: `EOF`, `RESET`.
+    * The connection never opened: `REFUSED`, `REJECTED`, `MALFORMED`, `TIMEOUT`, `TLS`.
+    """
 
     # this side's own wish
     EXIT = "exit"  # the block returned

@@ -13,6 +13,7 @@ from wsproto.extensions import Extension
 from ._compression import Deflate, checked_compression
 from ._observer import Observer
 from ._policy import ClosePolicy
+from ._public import spelled_out
 
 __all__ = ["ExtensionFactory", "Options", "OptionsDict", "check_names", "spell_out", "takes_options"]
 
@@ -179,16 +180,13 @@ def takes_options(function: Function) -> Function:
 
 def spell_out(function: Function, *classes: type) -> Function:
     """Show the fields of *classes*, which are data classes, in place of what *function* takes as `**options`."""
-    signature = inspect.signature(function)
-    own = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
     common = [
         inspect.Parameter(each.name, inspect.Parameter.KEYWORD_ONLY, default=each.default, annotation=each.type)
         for options in classes
         for each in fields(options)
         if each.default is not MISSING
     ]
-    function.__dict__["__signature__"] = signature.replace(parameters=[*own, *common])
-    return function
+    return spelled_out(common)(function)
 
 
 def check_names(function: Callable[..., Any], given: Mapping[str, object]) -> None:

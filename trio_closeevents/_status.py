@@ -21,8 +21,13 @@ class ReadyState(enum.IntEnum):
 class Stats:
     """What a connection has carried so far: messages, and bytes of payload before masking and framing.
 
-    Sent counts what was queued. Received counts what the program got or can still get. Dropped is what the peer sent
-    after our Close frame, control frames included in the bytes, and the rest of messages that were left half read.
+    Attributes:
+        messages_sent: messages that were queued to the end.
+        bytes_sent: bytes that were queued, of a message that is not complete too.
+        messages_received: messages that the program got, or can still get.
+        bytes_received: the same in bytes.
+        messages_dropped: what the peer sent after our Close frame, and messages that were left half read.
+        bytes_dropped: the same in bytes: the rest of such a message, and control frames after our Close.
     """
 
     messages_sent: int

@@ -1,5 +1,7 @@
 """Sequence diagrams: what travelled between two sides, drawn as text or as SVG.
 
+A `Diagram` has rows. A `Row` is an `Arrow`, a `Note` at one of the sides or a `Remark` across both.
+
 Theory. Both drawings have one layout, which counts in cells of a font of fixed width: a column of times if any row has
 one, a margin for what is noted on the left, and the room between the two lines of life. What cannot be shown, control
 characters above all, is escaped here and nowhere else: whatever the rows say, no terminal is told to do anything.

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Final
-
-import pytest
+from typing import Final
 
 from trio_closeevents import dom
 
@@ -41,28 +38,9 @@ PROGRAM: Final = "import sys, trio_closeevents; assert 'trio_closeevents.dom' no
 import trio_closeevents.dom; assert 'ada_url' not in sys.modules"
 
 
-def public_parts() -> list[tuple[str, Any]]:
-    """Return every public name, and the public methods and properties that its class defines itself."""
-    parts: list[tuple[str, Any]] = []
-    for name in sorted(PROMISED):
-        value = getattr(dom, name)
-        parts.append((name, value))
-        for attribute, member in vars(value).items():
-            if not attribute.startswith("_") and (inspect.isroutine(member) or isinstance(member, property)):
-                parts.append((f"{name}.{attribute}", inspect.unwrap(getattr(value, attribute))))
-    return parts
-
-
 def test_public_names_are_the_promised_ones() -> None:
     """`__all__` has each name once, in order."""
     assert dom.__all__ == sorted(PROMISED)
-
-
-@pytest.mark.parametrize(("name", "value"), public_parts(), ids=[name for name, _ in public_parts()])
-def test_public_name_has_a_docstring_of_its_own(name: str, value: Any) -> None:
-    """`help()` says what the signature cannot, in a line that ends in a full stop."""
-    first = inspect.cleandoc(value.__doc__ or "").split("\n\n")[0]
-    assert first.endswith((".", ":", "...`.")), name
 
 
 def test_repr_tells_what_a_thing_is() -> None:

@@ -1,5 +1,7 @@
 """The WebSocket interfaces of browsers, for trio programs: what pages call `WebSocket`, `CloseEvent`, `EventTarget`."""
 
+from trio_closeevents._public import publish as _publish
+
 from ._connecting import ClientOptions
 from ._events import CloseEvent, CloseEventInit, Event, EventInit, MessageEvent, MessageEventInit
 from ._exceptions import AbortError, DOMException, InvalidAccessError, InvalidStateError, SyntaxError
@@ -30,3 +32,5 @@ __all__ = [
     "WebSocketOpenInfo",
     "WebSocketStream",
 ]
+
+_publish(__name__, __all__, globals())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
+from inspect import signature
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import trio
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     import ssl
     from http.cookiejar import CookieJar
 
-__all__ = ["ClientOptions", "Connecting", "prepare"]
+__all__ = ["OPTIONS", "ClientOptions", "Connecting", "prepare"]
 
 Connecting: TypeAlias = AbstractAsyncContextManager[WebSocket]
 
@@ -52,6 +53,12 @@ NOT_HERE: Final = {
     "max_redirects": "redirects are never followed",
     "cancel_on_close": "the event 'close' tells of the end",
 }
+# What a socket of this package takes as `**options`, with the defaults that it has here.
+OPTIONS: Final = [
+    each.replace(default=DEFAULTS.get(name, each.default))
+    for name, each in signature(connect).parameters.items()
+    if name in ClientOptions.__optional_keys__ and name not in NOT_HERE
+]
 
 
 def prepare(

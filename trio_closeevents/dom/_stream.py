@@ -15,9 +15,10 @@ import trio
 
 from trio_closeevents import CloseEvent, ConnectionClosed
 from trio_closeevents import WebSocket as Core
+from trio_closeevents._public import spelled_out
 
 from ._block import Block
-from ._connecting import ClientOptions
+from ._connecting import OPTIONS, ClientOptions
 from ._exceptions import DOMException
 from ._target import AbortSignal
 from ._webidl import byte_string, checked_close, dom_string, usv_string, within_range
@@ -254,6 +255,7 @@ class WebSocketStream(Block):
         SyntaxError, TypeError, ValueError, ImportError: as for `WebSocket`.
     """
 
+    @spelled_out(OPTIONS)
     def __init__(
         self,
         url: str,

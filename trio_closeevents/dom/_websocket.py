@@ -11,9 +11,10 @@ import trio
 from trio_closeevents import CloseEvent as EventOfTheCore
 from trio_closeevents import ConnectionClosed, ReadyState
 from trio_closeevents import WebSocket as Core
+from trio_closeevents._public import spelled_out
 
 from ._block import Block
-from ._connecting import ClientOptions
+from ._connecting import OPTIONS, ClientOptions
 from ._events import Event, MessageEvent, close_event_of, trusted
 from ._exceptions import InvalidStateError
 from ._target import EventTarget, report
@@ -53,6 +54,7 @@ class WebSocket(Block, EventTarget):
     CLOSING: ClassVar = ReadyState.CLOSING
     CLOSED: ClassVar = ReadyState.CLOSED
 
+    @spelled_out(OPTIONS)
     def __init__(
         self,
         url: str,

@@ -1,5 +1,14 @@
-"""Tools to test programs that speak WebSocket: connections without a network, peers and streams that misbehave."""
+"""Tools to test programs that speak WebSocket: connections without a network, peers and streams that misbehave.
 
+`open_websocket_pair` connects two WebSockets in memory, `open_scripted_pair` one with a `ScriptedPeer`, which sends
+what it is told to, right or wrong. `FaultyStream` breaks at a byte, and `cancel_at_every_checkpoint` cancels a handler
+at each of its steps. `assert_ended` and `assert_peer_saw` show what travelled when they fail.
+
+`CONTINUATION`, `TEXT`, `BINARY`, `CLOSE`, `PING` and `PONG` are the opcodes of frames (RFC 6455 §11.8), for `frame`,
+which writes one by hand.
+"""
+
+from trio_closeevents._public import publish as _publish
 from trio_closeevents.diagram import Arrow, Note, draw
 
 from ._asserts import assert_ended, assert_peer_saw
@@ -39,3 +48,5 @@ __all__ = [
     "take_frame",
     "tally",
 ]
+
+_publish(__name__, __all__, globals())

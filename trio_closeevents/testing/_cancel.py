@@ -20,12 +20,14 @@ import warnings
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
+from inspect import signature
 from typing import Final, Literal, TypeAlias, Unpack
 
 import trio
 import trio.testing
 
 from trio_closeevents import ConnectionClosed, Options, OptionsDict, WebSocket, accept, connect
+from trio_closeevents._public import spelled_out
 
 from ._judge import CancelledRun, Judge
 from ._pair import Role, Script
@@ -45,6 +47,7 @@ SMALL_BUFFER: Final = 2**15  # bytes: what a socket takes that nobody reads
 LOGGER: Final = logging.getLogger("trio_closeevents")
 
 
+@spelled_out(signature(Options).parameters.values())
 def cancel_at_every_checkpoint(
     scenario: Scenario,
     *,

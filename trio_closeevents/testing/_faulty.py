@@ -90,6 +90,7 @@ class FaultyStream(trio.abc.HalfCloseableStream):
     # -- receiving -----------------------------------------------------------------------------------------------
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """Return what comes, up to the fault; then do as the fault has it."""
         self._check_open()
         fault = self._receiving
         if fault.after == self.received:
@@ -123,6 +124,7 @@ class FaultyStream(trio.abc.HalfCloseableStream):
     # -- sending -------------------------------------------------------------------------------------------------
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Pass *data* on, up to the fault; then do as the fault has it."""
         self._check_open()
         if self._is_sending:
             raise trio.BusyResourceError("another task is already sending")
@@ -161,6 +163,7 @@ class FaultyStream(trio.abc.HalfCloseableStream):
         raise trio.BrokenResourceError(f"cut behind {self.sent} bytes") from BrokenPipeError("cut")
 
     async def wait_send_all_might_not_block(self) -> None:
+        """Wait as the other stream does; behind a fault that stalls, until this one is over."""
         self._check_open()
         if self._sending.after == self.sent:
             await trio.lowlevel.checkpoint()
@@ -174,6 +177,7 @@ class FaultyStream(trio.abc.HalfCloseableStream):
             raise
 
     async def send_eof(self) -> None:
+        """Pass the end on, unless the fault is here."""
         self._check_open()
         if self._is_sending:
             raise trio.BusyResourceError("another task is sending")
@@ -186,6 +190,7 @@ class FaultyStream(trio.abc.HalfCloseableStream):
     # -- the end -------------------------------------------------------------------------------------------------
 
     async def aclose(self) -> None:
+        """Close both streams, and wake whoever waits."""
         self._closed.set()
         self._over.set()
         await self._stream.aclose()

@@ -27,7 +27,14 @@ MAX_CONTROL_PAYLOAD: Final = 125  # RFC 6455 §5.5
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A frame that was received, unmasked. Whether it was masked does not count when two are compared."""
+    """A frame that was received, unmasked. Whether it was masked does not count when two are compared.
+
+    Attributes:
+        opcode: one of RFC 6455 §11.8, such as `TEXT`, or another.
+        payload: without the mask.
+        fin: the last fragment of a message, or a whole one.
+        masked: as a client has to.
+    """
 
     opcode: int
     payload: bytes = b""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from inspect import signature
 from types import TracebackType
 from typing import Final, Literal, NamedTuple, TypeAlias, TypeVar, Unpack
 from weakref import WeakKeyDictionary
@@ -12,6 +13,7 @@ import trio
 import trio.testing
 
 from trio_closeevents import ConnectionClosed, HandshakeError, Options, OptionsDict, WebSocket, accept, connect
+from trio_closeevents._public import spelled_out
 from trio_closeevents.diagram import Arrow, draw
 
 from ._peer import NotOpened, ScriptedPeer
@@ -217,6 +219,7 @@ class OpeningPair(Opening[WebSocketPair]):
         return await self._stack.__aexit__(kind, error, trace)
 
 
+@spelled_out(signature(Options).parameters.values())
 def open_websocket_pair(
     *, subprotocols: Iterable[str] = (), streams: Streams | None = None, **options: Unpack[OptionsDict]
 ) -> AbstractAsyncContextManager[WebSocketPair]:
@@ -286,6 +289,7 @@ async def nothing(_: ScriptedPeer) -> None:
     """The script of a peer that the test itself drives."""
 
 
+@spelled_out(signature(Options).parameters.values())
 def open_scripted_pair(
     script: Script = nothing, *, role: Role = "client", **options: Unpack[OptionsDict]
 ) -> AbstractAsyncContextManager[PeerPair]:

@@ -1,4 +1,4 @@
-"""Fixtures for pytest, with pytest-trio; pytest finds them by itself.
+"""Fixtures for pytest, with pytest-trio; pytest finds them by itself: `websocket_pair` and `echo_server`.
 
 They are made when a test asks for them. Without pytest-trio, such a test is told to install it.
 """
