@@ -234,8 +234,8 @@ def coverage(session: nox.Session) -> None:
     files = sorted(map(str, coverage_folder(session).glob("data.*")))
     if not files:
         session.error("no coverage data: run the tests first, `nox -t tests`")
-    env = {"COVERAGE_FILE": str(coverage_folder(session) / "data")}
-    session.run("coverage", "combine", "-q", "--keep", *files, env=env)
+    env = {"COVERAGE_FILE": str(cache_folder(session) / "combined")}  # apart, since a report takes away what it finds
+    session.run("coverage", "combine", "-q", "--keep", *files, env=env, log=False)
     session.run("coverage", "report", env=env)
 
 
