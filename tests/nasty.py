@@ -107,8 +107,8 @@ class NastyPeer(ScriptedPeer):
         self.tcp.socket.close()
 
     async def read_rest(self) -> bytes:
-        """Return all bytes up to the end of the transport."""
-        data = bytearray()
+        """Return all bytes up to the end of the transport, those that came with the opening handshake first."""
+        data = bytearray(self.unread)
         while piece := await self.receive_bytes():
             data += piece
         return bytes(data)

@@ -15,6 +15,8 @@ What else there is has to be imported by its name:
 * `trio_closeevents.otel` measures it (extra `otel`).
 * `trio_closeevents.routing` leads paths to handlers (extra `routing`).
 * `trio_closeevents.dom` has the interfaces of browsers (extra `dom`).
+* `trio_closeevents.compat` has stand-ins: `trio_closeevents.compat.trio_websocket` for trio-websocket.
+* `trio_closeevents.adapters` gives connections of trio-websocket itself an ending (extra `trio-websocket`).
 """
 
 from ._accept import accept
