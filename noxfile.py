@@ -294,7 +294,7 @@ def deploy(session: nox.Session) -> None:
             atexit.register(print, missing, flush=True)  # below nox's own summary
     if not any(map(find_proxy, PROXIES)):
         session.skip("NOT RUN: deploy (no proxy is installed)")
-    install_wheel(session, "routing", *group("pytest"))
+    install_wheel(session, "routing", *group("test"))
     session.run("python", "-m", "pytest", *(session.posargs or ["tests/deploy"]))
 
 

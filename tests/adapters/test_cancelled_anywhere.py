@@ -36,7 +36,7 @@ STRIDE: Final = int(os.environ.get("CANCEL_STRIDE", "0"))  # 1 tries every step 
 
 # Real time is real: there the limits are short, and what is read from the clock is read generously.
 IN_MEMORY: Final = Wire("memory")
-ON_SOCKETS: Final = Wire("tcp", None, 0.3, 0.1, 0.5)
+ON_SOCKETS: Final = Wire("tcp", None, 0.3, 0.1, 1.5)
 
 
 # -- what our side does --------------------------------------------------------------------------------------------
