@@ -184,9 +184,8 @@ def lowest_versions(session: nox.Session) -> list[str]:
     """Return the lowest versions that pyproject.toml allows, of all that a user installs."""
     metadata = PROJECT["project"]
     extras = metadata["optional-dependencies"]
-    extra = [
-        requirement for name in ("cli", "dom", "otel", "routing", "trio-websocket") for requirement in extras[name]
-    ]
+    names = ("cli", "dom", "otel", "routing", "trio-websocket")
+    extra = [requirement for name in names for requirement in extras[name]]
     pins: list[str] = []
     for requirement in [*metadata["dependencies"], *extra]:
         bound = re.fullmatch(r"([A-Za-z0-9._-]+)>=([0-9.]+)", requirement)

@@ -17,6 +17,7 @@ from trio_closeevents.testing import ScriptedPeer
 Block = Callable[[AdaptedWebSocket], Awaitable[object]]
 
 TIME_TO_DRAIN = 1.0  # seconds for a peer, when our side is over
+TIME_TO_STOP = 0.2  # seconds for the package's reader, which then waits for nothing
 
 
 @dataclass
@@ -28,6 +29,7 @@ class Outcome:
     raised: BaseException | None = None
     block_left: float = 0.0  # when the block began to end
     seconds: float = 0.0  # from then until it had ended
+    reader_is_over: bool = False  # the package's, by itself, soon after the block; if it has a scope of its own
 
     @property
     def ws(self) -> AdaptedWebSocket:
@@ -91,6 +93,7 @@ class Stage:
         outcome = Outcome(ScriptedPeer(theirs, client=not self.is_client))
         options = {**self.wire.limits, **options}
         peer_is_done = trio.Event()
+        reader_is_over = trio.Event()
 
         async def run_peer() -> None:
             try:
@@ -104,6 +107,7 @@ class Stage:
             with reader or trio.CancelScope():
                 async with trio.open_nursery() as inner:
                     task_status.started(await self.open(inner, ours))
+            reader_is_over.set()
 
         async def run_block(connection: trio_websocket.WebSocketConnection) -> None:
             async with from_trio_websocket(connection, **options) as outcome.websocket:
@@ -129,6 +133,9 @@ class Stage:
                             raise
                         outcome.raised = error
                     outcome.seconds = trio.current_time() - outcome.block_left
+                    with trio.move_on_after(TIME_TO_STOP):
+                        await reader_is_over.wait()
+                    outcome.reader_is_over = reader_is_over.is_set()
                     with trio.move_on_after(TIME_TO_DRAIN):
                         await peer_is_done.wait()
                     nursery.cancel_scope.cancel()

@@ -14,6 +14,8 @@ from trio_closeevents.testing import ScriptedPeer
 
 from .stage import Stage, event
 
+BIG = b"x" * 8_000_000
+
 
 async def leave(ws: AdaptedWebSocket) -> None:
     """Return at once."""
@@ -42,6 +44,45 @@ async def test_end_return_with_messages_unread_sends_1000(stage: Stage) -> None:
     assert outcome.peer.record == ["Close 1000", "FIN"]
     assert outcome.event == event(1000, "exit")
     assert stage.was_quick(outcome)
+
+
+async def test_end_return_reads_on_for_a_peer_that_is_still_sending(stage: Stage) -> None:
+    """A peer that reads nothing before its own messages are taken is told, and answers: the ending takes them."""
+
+    async def block(ws: AdaptedWebSocket) -> None:
+        assert await ws.receive() == b"one"
+        with trio.move_on_after(0.05):
+            await ws.send(BIG)
+
+    async def script(peer: ScriptedPeer) -> None:
+        await peer.send(peer.frame(2, b"one"))
+        for _ in range(10):
+            await peer.send(peer.frame(2, BIG[: 2**20 - 1]))
+        await echo_close(peer)
+
+    outcome = await stage.play(block, script, bounded=True, close_timeout=10)
+    assert outcome.peer.record == [f"Binary of {len(BIG)} B", "Close 1000", "FIN"]
+    assert outcome.event == event(1000, "exit")
+    assert outcome.reader_is_over
+
+
+async def test_end_return_to_a_peer_that_only_sends_stops_the_reader(stage: Stage) -> None:
+    """A Close that cannot be sent leaves nothing behind: the package's reader does not wait for a receiver for ever."""
+
+    async def block(ws: AdaptedWebSocket) -> None:
+        with trio.move_on_after(0.05):
+            await ws.send(BIG)
+
+    async def script(peer: ScriptedPeer) -> None:
+        with trio.move_on_after(stage.wire.close_timeout + 1):
+            for number in range(1000):
+                await peer.send(peer.frame(2, b"%d" % number) * 20, label="a lot")
+                await trio.sleep(0.01)
+
+    outcome = await stage.play(block, script, bounded=True)
+    assert outcome.event == event(1006, "exit")
+    assert stage.took(outcome, stage.wire.close_timeout)
+    assert outcome.reader_is_over
 
 
 @pytest.mark.parametrize(
@@ -134,6 +175,20 @@ async def test_end_cancelled_with_the_reader_sends_1001(stage: Stage) -> None:
     assert stage.took(outcome, stage.wire.cancel_timeout)
     assert outcome.event == event(1006, "cancelled")
     assert scope.cancelled_caught
+
+
+async def test_end_cancelled_with_the_reader_leaves_the_answer_unread(stage: Stage) -> None:
+    """A peer that answers is told nothing more: TCP ends at the limit, with RST, since its answer was not read."""
+    scope = trio.CancelScope()
+
+    async def block(ws: AdaptedWebSocket) -> None:
+        scope.cancel()
+        await ws.receive()
+
+    outcome = await stage.play(block, echo_close, scope=scope, with_reader=True)
+    assert outcome.peer.record == ["Close 1001", "FIN" if stage.wire.memory else "RST"]
+    assert stage.took(outcome, stage.wire.cancel_timeout)
+    assert outcome.event == event(1006, "cancelled")
 
 
 async def test_end_cancelled_with_the_reader_leaves_time_to_read_the_close(stage: Stage) -> None:

@@ -494,6 +494,29 @@ async def test_ending_is_not_held_up_by_a_stream_that_is_slow_to_close(autojump_
     assert ws.close_event == event(1000, "exit")
 
 
+async def test_ending_stops_the_reader_whatever_still_arrives(autojump_clock: MockClock) -> None:
+    """Messages that arrive as the limit passes do not leave the package's reader waiting for somebody to take them."""
+
+    async def send_the_last(peer: ScriptedPeer) -> None:
+        await limit_has_passed.wait()
+        for number in range(9):
+            await peer.send(peer.frame(1, b"%d" % number))
+
+    async def be_slow() -> None:
+        limit_has_passed.set()
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
+            await trio.sleep(0.1)
+
+    limit_has_passed = trio.Event()
+    async with open_client(send_the_last) as (connection, stream, peer):
+        async with from_trio_websocket(connection):
+            stream.on_send = trio.sleep_forever
+            stream.on_close = be_slow
+        with pytest.raises(trio_websocket.ConnectionClosed), trio.fail_after(1):
+            await connection.get_message()
+    assert peer.record == ["FIN"]
+
+
 # -- Ctrl-C --------------------------------------------------------------------------------------------------------
 
 CTRL_C = """

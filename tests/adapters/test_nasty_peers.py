@@ -149,6 +149,7 @@ async def test_bounded_whatever_the_peer_does(
     assert scope.cancelled_caught is (block is be_cancelled)
     assert outcome.event is not None
     assert fits(outcome.event), outcome.event
+    assert with_reader or outcome.event.cause is None or outcome.reader_is_over
     close = outcome.peer.close
     if outcome.event.cause is not None:
         assert close is None or close.code == (1011 if block is fail else 1001 if block is be_cancelled else 1000)

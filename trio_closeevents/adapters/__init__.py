@@ -58,8 +58,9 @@ def from_trio_websocket(
       transport is closed `cancel_timeout` later, and the event is 1006. With a scope between the two the reader lives
       on, and the answer is waited for.
     * To shut TCP down in order. It is closed, which the peer sees as RST if something of it is unread.
-    * To drop TCP when the peer closed first, or the package failed the connection: its `aclose` does nothing then. A
-      client waits for the server to end TCP, without a limit, when the package's own block is left.
+    * To drop TCP when the peer closed first, or the package failed the connection: its `aclose` does nothing then. When
+      the package's own block is left, a client waits for the server to end TCP, without a limit, and leaves its own
+      socket to the garbage collector. A message that the limit breaks off is followed by the package's own answer.
     * To answer a Ping that arrives behind our Close frame. It crashes the package's reader, with a `LocalProtocolError`
       of wsproto that leaves the nursery in which the connection was opened.
 
@@ -87,8 +88,8 @@ def check_connection(connection: object) -> None:
         )
     if any(kind.__module__.startswith(DROP_IN) for kind in type(connection).__mro__):
         raise TypeError(
-            f"{connection!r} is a connection of {DROP_IN}, which needs no adapter: it has close_event, and its own "
-            f"block has this ending"
+            f"{connection!r} is a connection of {DROP_IN}, which needs no adapter: it has close_event, and sends 1001 "
+            f"when its block is cancelled"
         )
     try:
         from trio_websocket import WebSocketConnection

@@ -5,9 +5,9 @@ open, and then one of these: what a Close frame of the peer said; 1006 when the 
 when the package has failed the connection. Its `aclose` puts 1000 there, whatever it sends, and does nothing if
 something is there already. The peer's answer replaces that by a new object: so an answer with 1000 is told from none.
 
-Two kinds of tasks live in the block's nursery: the one that runs the package's `aclose`, and one for each message that
-is being sent, so that a `send` that is cancelled leaves no half of a frame behind. They are shielded, and get one
-deadline when the ending begins. It is only ever moved earlier.
+Three kinds of tasks live in the block's nursery: one that runs the package's `aclose`, one that meanwhile empties the
+package's queue, and one for each message that is being sent, so that a `send` that is cancelled leaves no half of a
+frame behind. They are shielded, and get one deadline when the ending begins. It is only ever moved earlier.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Delivery", "Ending"]
 
 AT_ONCE: Final = 0.01  # seconds for a Close frame that is only to be sent if that needs no waiting
+TO_STOP: Final = 1.0  # seconds for a reader that has nothing to wait for
 # The scope round the tasks' own deadline: a shield must have one, and this one must never be the one that acts.
 MARGIN: Final = 5.0
 
@@ -193,10 +194,12 @@ class Ending:
     async def _end(self, frame: CloseFrame, cause: CloseCause) -> None:
         if self.look() is None:
             self._cause = cause
+            self.nursery.start_soon(self._discard_in_time)
             await self._close(frame)
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + TO_STOP):
+                await self._discard()
         else:
-            with self._bounded():
-                await self._let_the_package_answer()
+            await self._discard_in_time()
         for scope in self._scopes:  # of a message that was not sent in time
             scope.cancel()
         self._gone.set()
@@ -212,8 +215,17 @@ class Ending:
             closed = self._connection.closed
             self._decide(None if closed is begun.closed else closed)
 
-    async def _let_the_package_answer(self) -> None:
-        """Wait until the package's queue ends: that is when it has answered the peer's Close."""
+    @protected
+    async def _discard_in_time(self) -> None:
+        with self._bounded():
+            await self._discard()
+
+    async def _discard(self) -> None:
+        """Receive what nobody wants any more, up to the end of the package's queue.
+
+        As long as the queue is full, the package reads nothing, and sees neither the peer's Close nor the end of the
+        transport. The queue ends when the package has sent our Close, or answered the peer's; or with its reader.
+        """
         from trio_websocket import ConnectionClosed
 
         with suppress(ConnectionClosed):
