@@ -22,7 +22,7 @@ from tools.version import ROOT, version_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-nox.needs_version = ">=2025.2.9"
+nox.needs_version = ">=2025.10.14"
 nox.options.default_venv_backend = "virtualenv"
 nox.options.download_python = "never"
 nox.options.reuse_venv = "yes"  # what a session needs is installed again each time, which costs a second
