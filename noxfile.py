@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Final
 import nox
 
 sys.path.insert(0, str(Path(__file__).parent))
+from tools.autobahn import AUTOBAHN, VIRTUALENV_FOR_2
 from tools.machine import find_browser, find_proxy, find_python, probe
 from tools.version import ROOT, version_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-nox.needs_version = ">=2025.2.9"
+nox.needs_version = ">=2025.10.14"
 nox.options.default_venv_backend = "virtualenv"
 nox.options.download_python = "never"
 nox.options.reuse_venv = "yes"  # what a session needs is installed again each time, which costs a second
@@ -36,20 +37,7 @@ def group(name: str) -> list[str]:
     return list(nox.project.dependency_groups(PROJECT, name))
 
 
-# The Autobahn TestSuite needs Python 2.7, and its package declares no requirements. These work, in this order.
-AUTOBAHN: Final = (
-    (
-        "incremental==16.10.1 six==1.16.0 txaio==2.1.0 zope.interface==4.6.0 jinja2==2.11.3 markupsafe==1.1.1"
-        " Werkzeug==1.0.1 klein==17.10.0 unittest2==1.1.0"
-    ),
-    "--no-build-isolation Twisted==19.10.0",
-    "pyOpenSSL==19.1.0 cryptography==3.3.2 service_identity==18.1.0",
-    "wsaccel==0.6.2 ujson==1.35 autobahn==0.10.9",
-    "autobahntestsuite==25.10.1",
-)
 PROXIES: Final = ("haproxy", "nginx")
-VIRTUALENV_FOR_2: Final = "virtualenv==20.21.1"  # the last series that knows Python 2.7: pip 20.3.4, setuptools 44
-
 
 INTERPRETERS: Final = {version: find_python(version) for version in PYTHONS}
 
