@@ -61,7 +61,7 @@ def from_trio_websocket(
     * To drop TCP when the peer closed first, or the package failed the connection: its `aclose` does nothing then. When
       the package's own block is left, a client waits for the server to end TCP, without a limit, and leaves its own
       socket to the garbage collector. A message that the limit breaks off is followed by the package's own answer.
-    * To send our Close frame when the peer's arrives while it waits to be sent: a server of the package drops TCP as soon
+    * To send our Close frame when the peer's arrives while ours waits: a server of the package drops TCP as soon
       as it has read that one.
     * To answer a Ping that arrives behind our Close frame. It crashes the package's reader, with a `LocalProtocolError`
       of wsproto that leaves the nursery in which the connection was opened.
