@@ -20,6 +20,7 @@ from trio.testing import MockClock, open_stream_to_socket_listener
 
 from trio_closeevents import ClosePolicy, Options
 from trio_closeevents.adapters import AdaptedWebSocket, from_trio_websocket
+from trio_closeevents.compat import trio_websocket as drop_in
 from trio_closeevents.testing import ScriptedPeer, open_websocket_pair
 
 from .stage import event
@@ -99,11 +100,18 @@ async def test_connection_of_this_library_needs_no_adapter(autojump_clock: MockC
             from_trio_websocket(pair.client)  # type: ignore[arg-type]
 
 
-async def test_connection_of_the_drop_in_needs_no_adapter() -> None:
-    """The same for a connection of the drop-in, whatever module of it the class comes from."""
-    drop_in = type("WebSocketConnection", (), {"__module__": "trio_closeevents.compat.trio_websocket"})
-    with pytest.raises(TypeError, match=r"trio_closeevents\.compat\.trio_websocket, which needs no adapter"):
-        from_trio_websocket(cast("Any", type("Mine", (drop_in,), {})()))
+async def test_connection_of_the_drop_in_needs_no_adapter(autojump_clock: MockClock) -> None:
+    """The same for a connection of the drop-in."""
+    ours, theirs = trio.testing.memory_stream_pair()
+    peer = ScriptedPeer(theirs, client=False)
+    stream: Any = ours
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(peer.open)
+        connection = await drop_in.wrap_client_stream(nursery, stream, "localhost", "/")
+        with pytest.raises(TypeError, match=r"trio_closeevents\.compat\.trio_websocket, which needs no adapter"):
+            from_trio_websocket(cast("Any", connection))
+        nursery.start_soon(peer.be_polite)
+        await connection.aclose()
 
 
 async def test_adapted_connection_is_refused(autojump_clock: MockClock) -> None:
