@@ -53,8 +53,8 @@ UNMEASURED: Final = ("-m", "once and not measured or unmeasured")
 
 
 def cache_folder(session: nox.Session) -> Path:
-    """Return the folder that keeps files between sessions, and between runs."""
-    return Path(session.cache_dir).resolve()
+    """Return the folder that keeps files between sessions, and between runs; the same, wherever a session has gone."""
+    return ROOT / session.cache_dir
 
 
 def coverage_folder(session: nox.Session) -> Path:
