@@ -406,8 +406,9 @@ async def test_server_ends_tcp_at_once(autojump_clock: MockClock) -> None:
         assert connection.close_event.was_clean
 
 
-async def test_stream_that_is_closed_behind_its_back_is_1006(library: Any) -> None:
-    """A plain socket too, which the program still holds."""
+@pytest.mark.parametrize("is_known", [True, False])
+async def test_stream_that_is_closed_behind_its_back_is_1006(library: Any, is_known: bool) -> None:
+    """A plain socket too, which the program still holds; whether or not the library's own tasks know it already."""
     async with trio.open_nursery() as nursery:
         (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
         async with listener:
@@ -416,7 +417,9 @@ async def test_stream_that_is_closed_behind_its_back_is_1006(library: Any) -> No
         nursery.start_soon(peer.open)
         connection = await library.wrap_client_stream(nursery, ours, "localhost", "/")
         assert str(connection.local.address) == "127.0.0.1"
-        await ours.aclose()
+        ours.socket.close()
+        if is_known:
+            await trio.testing.wait_all_tasks_blocked()
         with pytest.raises(library.ConnectionClosed):
             await connection.send_message("x")
         assert await ended(connection) == (1006, None)
