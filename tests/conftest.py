@@ -7,6 +7,7 @@ on TLS 1.2 and on TLS 1.3.
 
 from __future__ import annotations
 
+import gc
 import signal
 import ssl
 from collections.abc import AsyncIterator
@@ -32,6 +33,17 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
         collection_path.name in Path(each).parts for each in config.args
     )
     return True if is_left_out else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long, and has a timeout of its own for it: else one process is left alone with it."""
+    items.sort(key=lambda item: item.get_closest_marker("timeout") is None)
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector pass over the thousands of tests, which stay: many of them run it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

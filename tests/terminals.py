@@ -224,7 +224,7 @@ async def open_terminal(
     try:
         set_size(theirs, columns, rows)
         process = await trio.lowlevel.open_process(
-            [sys.executable, "-c", LOGIN, str(theirs), *command, *arguments],
+            [sys.executable, "-I", "-S", "-c", LOGIN, str(theirs), *command, *arguments],
             pass_fds=[theirs],
             env=environment(env or {}),
         )

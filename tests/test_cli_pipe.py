@@ -63,7 +63,7 @@ async def test_filter_with_the_server_of_websockets() -> None:
 
 async def test_filter_prints_what_a_file_of_lines_comes_to(tmp_path: Path) -> None:
     """stdin may be a file, and there may be more lines than any buffer holds."""
-    lines = b"".join(b"%d\n" % number for number in range(20_000))
+    lines = b"".join(b"%0200d\n" % number for number in range(2_000))
     (tmp_path / "lines").write_bytes(lines)
     async with serving() as url:
         with (tmp_path / "lines").open("rb") as stdin:
@@ -77,7 +77,7 @@ async def test_filter_does_not_mind_streams_that_do_not_block() -> None:
     reading, writing = os.pipe()
     for descriptor in (ours, writing):
         os.set_blocking(descriptor, False)
-    lines = b"".join(b"%d\n" % number for number in range(30_000))
+    lines = b"".join(b"%01000d\n" % number for number in range(300))
     async with serving() as url:
         process = await trio.lowlevel.open_process([*COMMAND, "connect", "-q", *WAIT, url], stdin=ours, stdout=writing)
         os.close(ours)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -111,7 +112,7 @@ class Backend:
 
     def __init__(self) -> None:
         self.paths: list[str] = []
-        self.codes: list[tuple[int | None, str | None]] = []
+        self._tell, self.endings = trio.open_memory_channel[tuple[int | None, str | None]](math.inf)
 
     async def handle(self, ws: ServerConnection) -> None:
         """Do what the first message says."""
@@ -123,7 +124,7 @@ class Backend:
             await ws.aclose(4001, "as you wish")
         except websockets.exceptions.ConnectionClosed:
             pass
-        self.codes.append((ws.close_code, ws.close_reason))
+        self._tell.send_nowait((ws.close_code, ws.close_reason))
 
 
 @pytest.mark.once
@@ -145,8 +146,12 @@ async def test_program_between_two_peers() -> None:
                 with pytest.raises(websockets.exceptions.ConnectionClosed):
                     await ws.recv()
                 assert (ws.close_code, ws.close_reason) == (4001, "as you wish")
+            assert await backend.endings.receive() == (4001, "as you wish")
             async with connect_peer(url, proxy=None) as ws:
+                await ws.send("hello")
+                await ws.recv()
                 await ws.aclose(4002, "enough")
+            assert await backend.endings.receive() == (4002, "enough")
             async with connect_peer(url, proxy=None) as ws:
                 await ws.send("hello")
                 await ws.recv()
@@ -154,9 +159,9 @@ async def test_program_between_two_peers() -> None:
                 with pytest.raises(websockets.exceptions.ConnectionClosed):
                     await ws.recv()
                 assert ws.close_code == 1001
+            assert await backend.endings.receive() == (1001, "")
         nursery.cancel_scope.cancel()
     assert backend.paths == ["/chat?room=1"] * 3
-    assert backend.codes == [(4001, "as you wish"), (4002, "enough"), (1001, "")]
     assert "Traceback" not in program.said
 
 

@@ -515,6 +515,7 @@ trio.run(main)
 
 
 @pytest.mark.once
+@pytest.mark.timeout(300)
 async def test_ten_thousand_clients_of_a_server_for_one_thousand() -> None:
     """The surplus see 503, each of them; the thousand echo all the while, and end cleanly."""
     import resource

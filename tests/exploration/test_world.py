@@ -32,7 +32,7 @@ def wrong_rows(state: State, step: Step) -> Iterator[Row]:
     yield {other: entry for other, entry in TRANSITIONS[state].items() if other is not step}
 
 
-@pytest.mark.timeout(600)  # it is the only test that computes for long, beside others that do too
+@pytest.mark.timeout(600)
 def test_exploration_of_all_interleavings_finds_nothing() -> None:
     """Two sides and a network that cuts, drops or resets once end as the contract says, whatever comes when."""
     figures = Exploration(SMALL).run()
