@@ -29,7 +29,8 @@ nox.options.reuse_venv = "yes"  # what a session needs is installed again each t
 
 PROJECT: Final = nox.project.load_toml(ROOT / "pyproject.toml")
 PYTHONS: Final = nox.project.python_versions(PROJECT)  # the classifiers decide
-SIDE_BY_SIDE: Final = ("-n", "4", "--dist", "worksteal")  # real sockets mean real limits: most of a test's time is spent waiting
+# Real sockets mean real limits: most of a test's time is spent waiting.
+SIDE_BY_SIDE: Final = ("-n", "4", "--dist", "worksteal")
 
 
 def group(name: str) -> list[str]:
