@@ -6,20 +6,27 @@ sees on its screen was printed, and nothing of the network's steered it.
 
 from __future__ import annotations
 
+import atexit
 import errno
 import fcntl
 import os
+import pkgutil
 import re
+import signal
 import struct
 import subprocess
 import sys
 import termios
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
+from functools import cache
 from typing import Any, Final
 
 import trio
+from launcher import Launcher
 from rich.cells import cell_len
+
+from trio_closeevents import _cli
 
 __all__ = ["COMMAND", "GIVE_UP", "Terminal", "open_terminal", "run"]
 
@@ -42,15 +49,60 @@ async def run(
     *arguments: str, stdin: bytes = b"", env: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[bytes]:
     """Run the command line in pipes, and return what came of it."""
+    reading, writing = zip(*(os.pipe() for _ in range(3)), strict=True)
+    process = Process(arguments, (reading[0], *writing[1:]), environment(env or {}))
+    printed: list[bytes] = [b"", b""]
+
+    async def feed(stream: trio.lowlevel.FdStream) -> None:
+        async with stream:
+            with suppress(trio.BrokenResourceError):  # it does not want it
+                await stream.send_all(stdin)
+
+    async def read(number: int, stream: trio.lowlevel.FdStream) -> None:
+        async with stream:
+            printed[number] = b"".join([each async for each in stream])
+
     with trio.fail_after(GIVE_UP):
-        return await trio.run_process(
-            [*COMMAND, *arguments],
-            stdin=stdin,
-            capture_stdout=True,
-            capture_stderr=True,
-            check=False,
-            env=environment(env or {}),
-        )
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(feed, trio.lowlevel.FdStream(writing[0]))
+            for number in range(2):
+                nursery.start_soon(read, number, trio.lowlevel.FdStream(reading[1 + number]))
+        status = await process.wait()
+    return subprocess.CompletedProcess(arguments, status, *printed)
+
+
+class Process:
+    """The command line in a process that begins with its modules imported; otherwise a `trio.Process`."""
+
+    def __init__(self, arguments: Sequence[str], streams: Sequence[int], env: Mapping[str, str]) -> None:
+        """Begin; *streams* are closed here."""
+        self._running = launcher().start_module("trio_closeevents", arguments, streams, env)
+        self.pid = self._running.pid
+        for each in streams:
+            os.close(each)
+
+    def poll(self) -> int | None:
+        return self._running.wait() if self._running.has_ended else None
+
+    async def wait(self) -> int:
+        while (status := self.poll()) is None:
+            await trio.sleep(0.001)
+        return status
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+@cache
+def launcher() -> Launcher:
+    """Start what the command line's processes fork from; it ends with this one."""
+    modules = (each.name for each in pkgutil.iter_modules(_cli.__path__, f"{_cli.__name__}."))
+    stack = ExitStack()
+    atexit.register(stack.close)
+    return stack.enter_context(Launcher(*modules, is_measured=True))
 
 
 class Terminal:
@@ -61,7 +113,7 @@ class Terminal:
         styles: the parameters of all `CSI m` in it.
     """
 
-    def __init__(self, descriptor: int, process: trio.Process, columns: int) -> None:
+    def __init__(self, descriptor: int, process: Process | trio.Process, columns: int) -> None:
         self.raw = b""
         self.styles: list[str] = []
         self.process = process
@@ -217,18 +269,19 @@ async def open_terminal(
     columns: int = 80,
     rows: int = 24,
     env: Mapping[str, str] | None = None,
-    command: Sequence[str] = COMMAND,
+    command: Sequence[str] = (),
 ) -> AsyncGenerator[Terminal]:
-    """Run the command line in a pseudo-terminal of its own, for a block."""
+    """Run the command line, or *command* with *arguments*, in a pseudo-terminal of its own, for a block."""
     ours, theirs = os.openpty()
     try:
         set_size(theirs, columns, rows)
-        process = await trio.lowlevel.open_process(
-            [sys.executable, "-I", "-S", "-c", LOGIN, str(theirs), *command, *arguments],
-            pass_fds=[theirs],
-            env=environment(env or {}),
-        )
-        os.close(theirs)
+        process: Process | trio.Process
+        if command:
+            login = [sys.executable, "-I", "-S", "-c", LOGIN, str(theirs), *command, *arguments]
+            process = await trio.lowlevel.open_process(login, pass_fds=[theirs], env=environment(env or {}))
+            os.close(theirs)
+        else:
+            process = Process(arguments, [theirs], environment(env or {}))
         try:
             yield Terminal(ours, process, columns)
         finally:

@@ -119,7 +119,8 @@ async def test_stdout_that_nobody_reads_is_no_traceback() -> None:
 
 async def test_stdout_that_has_not_all_characters() -> None:
     """An encoding without § spoils the §, and nothing else."""
-    done = await run("codes", "1001", env={"PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii", "LC_ALL": "C"})
+    env = environment({"PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii", "LC_ALL": "C"})
+    done = await trio.run_process([*COMMAND, "codes", "1001"], capture_stdout=True, env=env)
     assert b"RFC 6455 ?7.4.1" in done.stdout
     assert done.returncode == 0
 

@@ -260,7 +260,7 @@ def is_stopped(process: int) -> bool:
 
 async def test_terminal_can_be_stopped_and_continued() -> None:
     """Ctrl-Z gives the terminal back; when it goes on, the line that was typed is there again."""
-    async with serving() as url, open_terminal("connect", url) as terminal:
+    async with serving() as url, open_terminal("connect", url, command=COMMAND) as terminal:
         await start(terminal)
         await terminal.type("half")
         await terminal.until("> half")
