@@ -10,6 +10,7 @@ ended by an alarm that it is born with.
 from __future__ import annotations
 
 import array
+import gc
 import json
 import os
 import runpy
@@ -181,4 +182,5 @@ def be(request: Mapping[str, Any]) -> None:
 if __name__ == "__main__":
     for each in sys.argv[2:]:
         import_module(each)
+    gc.freeze()  # what was imported need not be looked through at the end of each child
     main(int(sys.argv[1]))
