@@ -8,7 +8,7 @@ import platform
 import re
 import shutil
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -29,8 +29,6 @@ nox.options.reuse_venv = "yes"  # what a session needs is installed again each t
 
 PROJECT: Final = nox.project.load_toml(ROOT / "pyproject.toml")
 PYTHONS: Final = nox.project.python_versions(PROJECT)  # the classifiers decide
-# Real sockets mean real limits: most of a test's time is spent waiting.
-SIDE_BY_SIDE: Final = ("-n", "4", "--dist", "worksteal")
 
 
 def group(name: str) -> list[str]:
@@ -39,18 +37,25 @@ def group(name: str) -> list[str]:
 
 
 PROXIES: Final = ("haproxy", "nginx")
+# What mostly waits. The session `beside` runs these at once, each in a nox of its own, which finds the wheel there.
+BESIDE: Final = ("package", "demo", "docs", "autobahn", "deploy")
+IS_BUILT: Final = "TRIO_CLOSEEVENTS_IS_BUILT"
+BUILD: Final = [] if IS_BUILT in os.environ else ["build"]
 
 INTERPRETERS: Final = {version: find_python(version) for version in PYTHONS}
 
 # The newest Python that is installed runs all tests, and measures what they reach. The others leave out what is marked
-# `once`: what takes long, and does not depend on them. The lowest of them has the lowest versions of all we depend on.
+# `once`: what takes long, and does not depend on them. The lowest of them has the lowest versions of all we depend on;
+# those in between leave out what tries a great many cases, too.
 INSTALLED: Final = [version for version, path in INTERPRETERS.items() if path is not None]
 NEWEST: Final = INSTALLED[-1] if INSTALLED else None
 LOWEST: Final = INSTALLED[0] if INSTALLED else None
 NOT_AGAIN: Final = ("-m", "not once")
+IN_BETWEEN: Final = ("-m", "not once and not unmeasured")
 MEASURED: Final = ("-m", "(not once or measured) and not unmeasured")
+UNMEASURED: Final = ("-n", "5", "-m", "once and not measured or unmeasured")  # real sockets: most of it is waiting
 PURE: Final = {"TRIO_CLOSEEVENTS_PURE": "1"}  # without the extension module
-UNMEASURED: Final = ("-m", "once and not measured or unmeasured")
+PYTEST: Final = ("python", "-m", "pytest", "-n", "3", "--dist", "worksteal")
 
 
 def cache_folder(session: nox.Session) -> Path:
@@ -125,7 +130,27 @@ def install_wheel(session: nox.Session, extras: str = "", *requirements: str, fo
     session.run("python", "-c", WHERE)
 
 
-@nox.session(requires=["build"])
+@nox.session(python=False, requires=BUILD)
+def beside(session: nox.Session) -> None:
+    """At once, since they mostly wait: package, demo, docs, autobahn, deploy; what they print comes when they end."""
+    with ThreadPoolExecutor() as pool:
+        running = {pool.submit(run_nox, session, "--session", name, silent=True): name for name in BESIDE}
+        for each in as_completed(running):
+            if each.exception() is None:
+                print(printed := str(each.result()), flush=True)
+                atexit.register(print, *re.findall(r"^NOT RUN:.*", printed, re.MULTILINE), sep="\n", end="", flush=True)
+    for each in running:
+        each.result()
+
+
+def run_nox(session: nox.Session, *arguments: str, silent: bool = False) -> object:
+    """Run this file as *arguments* say, in another nox; return what that has printed, if it is to be *silent*."""
+    outside = {name: os.environ.get(name) for name in ("PATH", "VIRTUAL_ENV")}  # where this nox found its Pythons
+    words = (sys.executable, "-m", "nox", "--noxfile", __file__, *arguments)
+    return session.run(*words, external=True, silent=silent, env={**outside, IS_BUILT: "1"} if silent else outside)
+
+
+@nox.session(default=False, requires=BUILD)
 def package(session: nox.Session) -> None:
     """What is published: contents and metadata; then each distribution, installed by itself, and used."""
     session.install(*group("package"))
@@ -155,7 +180,7 @@ def try_out(
     session.run(python, str(ROOT / "tools/smoke.py"), what, external=True)
 
 
-@nox.session(requires=["build"])
+@nox.session(requires=BUILD)
 def typing(session: nox.Session) -> None:
     """Types: mypy strict, pyright strict; then those of a project that uses the package as it is installed."""
     install_wheel(session, "cli", *group("typing"))
@@ -193,15 +218,15 @@ def tests_on(version: str) -> Callable[[nox.Session], None]:
             session.skip(f"NOT RUN: Python {version} is not installed")
         lowest = version == LOWEST != NEWEST
         install_wheel(session, "cli", *group("test"), *(lowest_versions(session) if lowest else []))
-        pytest = ("-m", "pytest", *SIDE_BY_SIDE)
         if version != NEWEST or session.posargs:
-            session.run("python", *pytest, *(session.posargs or NOT_AGAIN), env=PURE if lowest else {})
+            usual = NOT_AGAIN if version == LOWEST else IN_BETWEEN
+            session.run(*PYTEST, *(session.posargs or usual), env=PURE if lowest else {})
             return
-        session.run("python", *pytest, *UNMEASURED)  # before the other: pytest rewrites the tests here, which is work
+        session.run(*PYTEST, *UNMEASURED)  # before the other: pytest rewrites the tests here, which is work
         shutil.rmtree(coverage_folder(session), ignore_errors=True)
         coverage_folder(session).mkdir(parents=True)
         env = {"COVERAGE_FILE": str(coverage_folder(session) / "data")}
-        session.run("python", "-m", "coverage", "run", *pytest, *MEASURED, env=env)
+        session.run("python", "-m", "coverage", "run", *PYTEST[1:], *MEASURED, env=env)
 
     what = "in pure Python, with the lowest versions of all dependencies" if version == LOWEST != NEWEST else ""
     tests.__doc__ = (
@@ -212,7 +237,7 @@ def tests_on(version: str) -> Callable[[nox.Session], None]:
 
 for _version, _path in INTERPRETERS.items():
     # Without an interpreter the session needs no environment: all it does is to say so.
-    nox.session(name=f"tests-{_version}", python=_path or False, tags=["tests"], requires=["build"])(tests_on(_version))
+    nox.session(name=f"tests-{_version}", python=_path or False, tags=["tests"], requires=BUILD)(tests_on(_version))
 
 
 @nox.session
@@ -227,21 +252,21 @@ def coverage(session: nox.Session) -> None:
     session.run("coverage", "report", env=env)
 
 
-@nox.session(python=INTERPRETERS[LOWEST] if LOWEST else None, default=LOWEST == NEWEST, requires=["build"])
+@nox.session(python=INTERPRETERS[LOWEST] if LOWEST else None, default=LOWEST == NEWEST, requires=BUILD)
 def lowest(session: nox.Session) -> None:
     """The tests with the lowest versions that pyproject.toml allows; `tests` does it too, on the lowest Python."""
     install_wheel(session, "cli", *group("test"), *lowest_versions(session))
-    session.run("python", "-m", "pytest", *SIDE_BY_SIDE, *(session.posargs or NOT_AGAIN), env=PURE)
+    session.run(*PYTEST, *(session.posargs or NOT_AGAIN), env=PURE)
 
 
-@nox.session(requires=["build"])
+@nox.session(default=False, requires=BUILD)
 def demo(session: nox.Session) -> None:
     """The demo, from the package as a user installs it."""
     install_wheel(session, "cli")
     session.run("python", "-W", "error", "-m", "trio_closeevents", "demo", *session.posargs)
 
 
-@nox.session(requires=["build"])
+@nox.session(default=False, requires=BUILD)
 def autobahn(session: nox.Session) -> None:
     """The Autobahn TestSuite, in both roles; `-- full` for all of its cases, `-- record` for what the tests replay."""
     python = find_python("2.7")
@@ -255,7 +280,7 @@ def autobahn(session: nox.Session) -> None:
     session.run("python", "-m", "autobahn", str(suite), str(reports), *session.posargs)
 
 
-@nox.session(requires=["build"])
+@nox.session(requires=BUILD)
 def browser(session: nox.Session) -> None:
     """Pages in Chromium, headless, and the example that has one; Debian's package is installed if root runs this."""
     if find_browser() is None:
@@ -271,7 +296,7 @@ def browser(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", *(session.posargs or ["-n", "2", "tests/browser"]), env=env)
 
 
-@nox.session(requires=["build"])
+@nox.session(default=False, requires=BUILD)
 def deploy(session: nox.Session) -> None:
     """Servers behind HAProxy and nginx; what Debian has of them is installed if root runs this."""
     for name in PROXIES:
@@ -313,7 +338,7 @@ def autobahn_environment(session: nox.Session, python: str) -> Path:
     return interpreter
 
 
-@nox.session(requires=["build"])
+@nox.session(default=False, requires=BUILD)
 def docs(session: nox.Session) -> None:
     """The documentation, in docs/_build/html."""
     install_wheel(session, "otel", *group("docs"), folder=ROOT / "docs")
@@ -321,14 +346,14 @@ def docs(session: nox.Session) -> None:
     session.log("The pages begin at docs/_build/html/index.html")
 
 
-@nox.session(default=False, requires=["build"])
+@nox.session(default=False, requires=BUILD)
 def fuzz(session: nox.Session) -> None:
     """Not by default: feed the protocol what no peer would send, for SECONDS, 60 if not given."""
     install_wheel(session, "", *group("test"), folder=ROOT / "tests")
     session.run("python", "-m", "fuzz", *(session.posargs or ["60"]))
 
 
-@nox.session(default=False, requires=["build"])
+@nox.session(default=False, requires=BUILD)
 def explore(session: nox.Session) -> None:
     """Not by default: walk every interleaving of two endings and a network, and print the figures."""
     install_wheel(session, "", *group("test"), folder=ROOT / "tests")
@@ -350,7 +375,7 @@ def endings(session: nox.Session) -> None:
     session.run("python", "-m", "benchmarks.endings", *(session.posargs or ["--rst", str(table)]))
 
 
-@nox.session(default=False, requires=["build"])
+@nox.session(default=False, requires=BUILD)
 def soak(session: nox.Session) -> None:
     """Not by default: open and end connections in random ways in several processes, for MINUTES, 10 if not given."""
     install_wheel(session, "cli", *group("test"), folder=ROOT / "tests")
@@ -385,9 +410,7 @@ def release(session: nox.Session) -> None:
     session.run("python", "-m", "tools.release", "check", success_codes=[0, 1] if dry else [0])
     if dry:
         session.run("towncrier", "build", "--draft", "--version", version, silent=True)
-    outside = {name: os.environ.get(name) for name in ("PATH", "VIRTUAL_ENV")}  # where this nox found its Pythons
-    gates = ["--session", "package"] if words else []
-    session.run(sys.executable, "-m", "nox", "--noxfile", __file__, *gates, external=True, env=outside)
+    run_nox(session, *(["--session", "package"] if words else []))
     (sdist,), (wheel,) = built(session).glob("*.tar.gz"), built(session).glob("*.whl")
     folder = ROOT / "dist" / (f"{version}-dry" if dry else version)
     shutil.rmtree(folder, ignore_errors=True)

@@ -401,6 +401,7 @@ async def slow_loris(port: int, number: int, host: str) -> AsyncGenerator[list[b
 
     async def drip() -> None:
         while True:
+            await trio.sleep(0.02)  # or there are so many that the machine has nothing left for others
             async with await dial(port, host) as stream:
                 with suppress(trio.BrokenResourceError):
                     await stream.send_all(UPGRADE[:-2])

@@ -77,7 +77,7 @@ async def test_end_return_to_a_peer_that_only_sends_stops_the_reader(stage: Stag
         with trio.move_on_after(stage.wire.close_timeout + 1):
             for number in range(1000):
                 await peer.send(peer.frame(2, b"%d" % number) * 20, label="a lot")
-                await trio.sleep(0.01)
+                await trio.sleep(0.05)
 
     outcome = await stage.play(block, script, bounded=True)
     assert outcome.event == event(1006, "exit")
