@@ -177,6 +177,8 @@ def be(request: Mapping[str, Any]) -> None:
             os.environ.update(env)
             sys.argv, sys.path[0] = ["-m", *arguments], os.getcwd()
             runpy.run_module(module, run_name="__main__", alter_sys=True)
+        case _:
+            raise ValueError(request)
 
 
 if __name__ == "__main__":
