@@ -45,13 +45,11 @@ BUILD: Final = [] if IS_BUILT in os.environ else ["build"]
 INTERPRETERS: Final = {version: find_python(version) for version in PYTHONS}
 
 # The newest Python that is installed runs all tests, and measures what they reach. The others leave out what is marked
-# `once`: what takes long, and does not depend on them. The lowest of them has the lowest versions of all we depend on;
-# those in between leave out what tries a great many cases, too.
+# `once`: what takes long, and does not depend on them. The lowest of them has the lowest versions of all we depend on.
 INSTALLED: Final = [version for version, path in INTERPRETERS.items() if path is not None]
 NEWEST: Final = INSTALLED[-1] if INSTALLED else None
 LOWEST: Final = INSTALLED[0] if INSTALLED else None
 NOT_AGAIN: Final = ("-m", "not once")
-IN_BETWEEN: Final = ("-m", "not once and not unmeasured")
 MEASURED: Final = ("-m", "(not once or measured) and not unmeasured")
 UNMEASURED: Final = ("-n", "5", "-m", "once and not measured or unmeasured")  # real sockets: most of it is waiting
 PURE: Final = {"TRIO_CLOSEEVENTS_PURE": "1"}  # without the extension module
@@ -219,8 +217,7 @@ def tests_on(version: str) -> Callable[[nox.Session], None]:
         lowest = version == LOWEST != NEWEST
         install_wheel(session, "cli", *group("test"), *(lowest_versions(session) if lowest else []))
         if version != NEWEST or session.posargs:
-            usual = NOT_AGAIN if version == LOWEST else IN_BETWEEN
-            session.run(*PYTEST, *(session.posargs or usual), env=PURE if lowest else {})
+            session.run(*PYTEST, *(session.posargs or NOT_AGAIN), env=PURE if lowest else {})
             return
         session.run(*PYTEST, *UNMEASURED)  # before the other: pytest rewrites the tests here, which is work
         shutil.rmtree(coverage_folder(session), ignore_errors=True)

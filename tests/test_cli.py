@@ -18,6 +18,8 @@ from trio_closeevents._cli.app import commands
 from trio_closeevents._cli.output import Output, read_some
 from trio_closeevents._cli.show import console_of, report
 
+pytestmark = [pytest.mark.once, pytest.mark.measured]  # processes take their time, on every Python
+
 
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"]])
 async def test_help_lists_the_commands(arguments: list[str]) -> None:

@@ -13,6 +13,8 @@ from trio_closeevents._cli.registry import RANGES, REGISTERED, explain
 from trio_closeevents._cli.status import MEANINGS, Status, status_of
 from trio_closeevents._cli.words import tell
 
+pytestmark = [pytest.mark.once, pytest.mark.measured]  # processes take their time, on every Python
+
 # -- what is known of codes ------------------------------------------------------------------------------------------
 
 

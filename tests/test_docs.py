@@ -50,6 +50,8 @@ DOCSTRINGS: Final = [block for source in python_sources() for block in examples(
 CONSOLES: Final = [block for page in PAGES for block in blocks_of(page) if block.language == "console"]
 TEST_PAGES: Final = [page for page in PAGES if any(map(is_tests, examples(page)))]
 
+pytestmark = pytest.mark.once  # Python's own changes are for the tests of the library
+
 
 @pytest.fixture(scope="module")
 def launcher() -> Iterator[Launcher]:

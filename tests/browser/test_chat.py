@@ -213,7 +213,7 @@ async def test_network_drop_is_told_and_mended(browser: Browser, chat: Server, c
 
 async def test_silent_network_is_noticed_by_both(browser: Browser) -> None:
     """No FIN, no RST: the server misses the Pong, the page the heartbeat."""
-    async with open_chat(0.2, ping_interval=0.3, ping_timeout=0.5) as chat, open_cable(chat.port) as cable:
+    async with open_chat(0.5, ping_interval=0.5, ping_timeout=3) as chat, open_cable(chat.port) as cable:
         ada, bob = await come(browser, cable.port, "Ada"), await come(browser, chat.port, "Bob")
         ada.expected = [NETWORK]
         cable.silence()

@@ -19,7 +19,7 @@ from trio_closeevents import CloseEvent, ConnectionClosed, HandshakeError, Optio
 from trio_closeevents.testing import Fault, FaultyStream
 from trio_closeevents.testing._faulty import BREAKS, reset
 
-pytestmark = pytest.mark.unmeasured
+pytestmark = [pytest.mark.once, pytest.mark.unmeasured]
 
 Program = Callable[[WebSocket], Awaitable[object]]
 Break = Literal["eof", "reset", "stall", "lose"]

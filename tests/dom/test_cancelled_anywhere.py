@@ -14,7 +14,7 @@ from trio_closeevents import dom
 from trio_closeevents.testing import TEXT, NotOpened, ScriptedPeer
 from trio_closeevents.testing._steps import Steps
 
-pytestmark = pytest.mark.unmeasured
+pytestmark = [pytest.mark.once, pytest.mark.unmeasured]
 
 CANCEL_TIMEOUT: Final = 1.0
 SILENT_STEPS: Final = 2000  # more than any run has

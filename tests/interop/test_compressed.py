@@ -14,7 +14,7 @@ from .script import PONGED, describe
 from .test_close_codes import clean, greet, seen
 from .test_messages import binary_of, text_of
 
-pytestmark = pytest.mark.unmeasured
+pytestmark = [pytest.mark.once, pytest.mark.unmeasured]
 
 PLAIN: Final = Wire("plain")
 FIELD: Final = "sec-websocket-extensions"

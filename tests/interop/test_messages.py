@@ -13,7 +13,7 @@ from tls import Wire
 from .process import Meeting, PeerProcess, Role
 from .script import PONGED, describe
 
-pytestmark = pytest.mark.unmeasured
+pytestmark = [pytest.mark.once, pytest.mark.unmeasured]
 
 # Every form that the length of a frame has, at its limits (RFC 6455 §5.2), and more than any buffer holds.
 SIZES: Final = (0, 1, 125, 126, 65535, 65536, 5 * 10**6)
