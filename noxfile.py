@@ -44,16 +44,20 @@ BUILD: Final = [] if IS_BUILT in os.environ else ["build"]
 
 INTERPRETERS: Final = {version: find_python(version) for version in PYTHONS}
 
-# The newest Python that is installed runs all tests, and measures what they reach. The others leave out what is marked
-# `once`: what takes long, and does not depend on them. The lowest of them has the lowest versions of all we depend on.
+# Every Python that is installed runs the tests, but for those that are marked `once`: what takes long, and does not
+# depend on it. On the lowest, all that we depend on has its lowest version; on the newest, what the tests reach is
+# measured. The one before the newest has what is marked `once`, and of the others the contract's tests only; if there
+# are no three, the newest has it all.
 INSTALLED: Final = [version for version, path in INTERPRETERS.items() if path is not None]
 NEWEST: Final = INSTALLED[-1] if INSTALLED else None
 LOWEST: Final = INSTALLED[0] if INSTALLED else None
+BETWEEN: Final = INSTALLED[-2] if len(INSTALLED) > 2 else None
 NOT_AGAIN: Final = ("-m", "not once")
 MEASURED: Final = ("-m", "(not once or measured) and not unmeasured")
-UNMEASURED: Final = ("-n", "5", "-m", "once and not measured or unmeasured")  # real sockets: most of it is waiting
+UNMEASURED: Final = ("-m", "once and not measured or unmeasured")
+ONCE: Final = ("-n", "5", "-m", "once and not measured or unmeasured or contract")
 PURE: Final = {"TRIO_CLOSEEVENTS_PURE": "1"}  # without the extension module
-PYTEST: Final = ("python", "-m", "pytest", "-n", "3", "--dist", "worksteal")
+PYTEST: Final = ("python", "-m", "pytest", "-n", "4", "--dist", "worksteal")  # real sockets: much of it is waiting
 
 
 def cache_folder(session: nox.Session) -> Path:
@@ -181,7 +185,7 @@ def try_out(
 @nox.session(requires=BUILD)
 def typing(session: nox.Session) -> None:
     """Types: mypy strict, pyright strict; then those of a project that uses the package as it is installed."""
-    install_wheel(session, "cli", *group("typing"))
+    install_wheel(session, "cli", "--no-compile", *group("typing"))  # next to nothing of it is imported
     # Both pyright and its node come out of the package index; without this variable it would look for a newer one.
     env = {"PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"}
     for folder in (ROOT, ROOT / "tests/typed_project"):  # the latter is away from the source tree
@@ -217,18 +221,22 @@ def tests_on(version: str) -> Callable[[nox.Session], None]:
         lowest = version == LOWEST != NEWEST
         install_wheel(session, "cli", *group("test"), *(lowest_versions(session) if lowest else []))
         if version != NEWEST or session.posargs:
-            session.run(*PYTEST, *(session.posargs or NOT_AGAIN), env=PURE if lowest else {})
+            usual = ONCE if version == BETWEEN else NOT_AGAIN
+            session.run(*PYTEST, *(session.posargs or usual), env=PURE if lowest else {})
             return
-        session.run(*PYTEST, *UNMEASURED)  # before the other: pytest rewrites the tests here, which is work
+        if BETWEEN is None:
+            session.run(*PYTEST, *UNMEASURED)  # before the other: pytest rewrites the tests here, which is work
         shutil.rmtree(coverage_folder(session), ignore_errors=True)
         coverage_folder(session).mkdir(parents=True)
         env = {"COVERAGE_FILE": str(coverage_folder(session) / "data")}
         session.run("python", "-m", "coverage", "run", *PYTEST[1:], *MEASURED, env=env)
 
-    what = "in pure Python, with the lowest versions of all dependencies" if version == LOWEST != NEWEST else ""
-    tests.__doc__ = (
-        f"The tests on Python {version}{', with coverage data' if version == NEWEST else what and ', ' + what}."
-    )
+    what = {
+        LOWEST: ", in pure Python, with the lowest versions of all dependencies",
+        BETWEEN: ": what is marked `once`, and the contract",
+        NEWEST: ", with coverage data",
+    }
+    tests.__doc__ = f"The tests on Python {version}{what.get(version, '')}."
     return tests
 
 

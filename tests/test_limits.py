@@ -481,7 +481,7 @@ async def be_member(number):
             assert await ws.receive() == f"message of {number}"
             seconds.append(trio.current_time() - began)
             echoes[number] += 1
-            with trio.move_on_after(1):
+            with trio.move_on_after(4):
                 await over.wait()
         await ws.aclose()
     events[str(ws.close_event)] += 1

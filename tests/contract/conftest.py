@@ -6,7 +6,8 @@ import inspect
 import os
 import ssl
 from collections.abc import Awaitable, Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import pytest
 import trio
@@ -14,6 +15,7 @@ import trio.testing
 
 from .stage import Role, Stage, Wire
 
+HERE: Final = Path(__file__).parent
 WIRES = (
     "memory",
     pytest.param("tcp", marks=[pytest.mark.once, pytest.mark.measured]),
@@ -59,6 +61,8 @@ def run_autojump(function: Callable[..., Awaitable[Any]], **options: Any) -> Any
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Over memory streams time is the autojump clock's, over sockets it is real."""
     for item in items:
+        if HERE in item.path.parents:
+            item.add_marker("contract")
         parameters = getattr(getattr(item, "callspec", None), "params", {})
         if parameters.get("wire") == "memory" and inspect.iscoroutinefunction(getattr(item, "obj", None)):
             item.add_marker(pytest.mark.trio(run=run_autojump), append=False)
