@@ -201,7 +201,7 @@ LARGE_CASES: Final = {
 }
 
 
-@pytest.mark.parametrize("role", ["client", "server"])
+@pytest.mark.parametrize("role", ["client", pytest.param("server", marks=pytest.mark.once)])
 @pytest.mark.parametrize(
     "wire", ["memory", *(pytest.param(wire, marks=pytest.mark.once) for wire in ("lockstep", "tcp"))]
 )

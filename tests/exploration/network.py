@@ -26,6 +26,8 @@ class Way(Enum):
     DROPPED = "dropped"  # it vanishes
     RESET = "reset"  # writing fails
 
+    __hash__ = object.__hash__  # that of `Enum` is written in Python, and there are millions of channels to look up
+
 
 class Channel(NamedTuple):
     """One direction.

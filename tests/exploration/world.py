@@ -16,7 +16,6 @@ from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from typing import Final, Generic, NamedTuple, TypeVar
 
-from trio_closeevents import CloseEvent
 from trio_closeevents._protocol.closing import State
 
 from .bounds import Bounds
@@ -112,7 +111,7 @@ class Exploration:
         self._server_moves: dict[int, Moves] = {}
         self._network_moves: dict[int, Moves] = {}
         self._came_from: dict[int, int] = {}
-        self._agreed: set[tuple[CloseEvent, CloseEvent]] = set()
+        self._agreed: set[tuple[int, int]] = set()  # events by `id`: they stay, and their hash takes long
 
     def run(self) -> Figures:
         """Walk all worlds.
@@ -180,7 +179,7 @@ class Exploration:
         """Compare what the two sides tell of the ending, once both know."""
         client = self._client.statuses[world & ONE].event
         server = self._server.statuses[world >> BITS & ONE].event
-        if client is None or server is None or (client, server) in self._agreed:
+        if client is None or server is None or (id(client), id(server)) in self._agreed:
             return
         for one, other in ((client, server), (server, client)):
             if one.received is not None and one.received != other.sent:
@@ -191,7 +190,7 @@ class Exploration:
                 said = (1005 if other.sent.code is None else other.sent.code, other.sent.reason)
                 if (one.code, one.reason) != said:
                     raise Violation(f"both are clean, one has {(one.code, one.reason)}, the other sent {said}")
-        self._agreed.add((client, server))
+        self._agreed.add((id(client), id(server)))
 
     def _check_rest(self, world: int, *, final: bool) -> None:
         """Check a world in which nothing goes on by itself: only users, faults and time can change anything."""
@@ -212,10 +211,10 @@ class Exploration:
     def _number(self, client: int, server: int, sent: Channel, received: Channel) -> int:
         """Return a world's number; what the client sends comes first."""
         number = self._channels.number
-        parts = (client, server, number(sent), number(received))
-        if max(parts) > ONE:
-            raise OverflowError(f"numbers of {BITS} bits are not enough for {max(parts)}")
-        return sum(part << i * BITS for i, part in enumerate(parts))
+        first, second = number(sent), number(received)
+        if client > ONE or server > ONE or first > ONE or second > ONE:
+            raise OverflowError(f"{BITS} bits are not enough for each of {(client, server, first, second)}")
+        return client | server << BITS | first << 2 * BITS | second << 3 * BITS
 
     def _channels_of(self, world: int) -> tuple[Channel, Channel]:
         things = self._channels.things
