@@ -55,7 +55,7 @@ BETWEEN: Final = INSTALLED[-2] if len(INSTALLED) > 2 else None
 NOT_AGAIN: Final = ("-m", "not once")
 MEASURED: Final = ("-m", "(not once or measured) and not unmeasured")
 UNMEASURED: Final = ("-m", "once and not measured or unmeasured")
-ONCE: Final = ("-n", "5", "-m", "once and not measured or unmeasured or contract and not once")
+ONCE: Final = ("-m", "once and not measured or unmeasured or contract and not once")
 PURE: Final = {"TRIO_CLOSEEVENTS_PURE": "1"}  # without the extension module
 PYTEST: Final = ("python", "-m", "pytest", "-n", "4", "--dist", "worksteal")  # real sockets: much of it is waiting
 

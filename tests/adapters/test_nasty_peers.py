@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from itertools import cycle, product
 
 import pytest
 import trio
-from contract.stage import Script, Wire
+from contract.stage import Role, Script, Wire
 
 from trio_closeevents import CloseEvent, ConnectionBroken
 from trio_closeevents.adapters import AdaptedWebSocket
@@ -125,23 +126,31 @@ SCRIPTS: dict[str, tuple[Script, Callable[[CloseEvent], bool]]] = {
 }
 
 
+Block = Callable[[AdaptedWebSocket], Awaitable[object]]
+BLOCKS: dict[str, tuple[Block, bool]] = {
+    "leave": (leave, False),
+    "fail": (fail, False),
+    "send": (send, False),
+    "be-cancelled": (be_cancelled, False),
+    "be-cancelled-with-the-reader": (be_cancelled, True),
+}
+# All of these wait for real limits; with a role each in turn, every script and every block meets both.
+ROLES: list[Role] = ["client", "server"]
+CASES = [
+    pytest.param(role, name, *BLOCKS[block], id=f"{role}-{name}-{block}")
+    for (name, block), role in zip(product(SCRIPTS, BLOCKS), cycle(ROLES), strict=False)
+]
+
+
 @pytest.mark.once
-@pytest.mark.parametrize(
-    ("block", "with_reader"),
-    [(leave, False), (fail, False), (send, False), (be_cancelled, False), (be_cancelled, True)],
-    ids=["leave", "fail", "send", "be-cancelled", "be-cancelled-with-the-reader"],
-)
-@pytest.mark.parametrize("name", SCRIPTS)
-@pytest.mark.parametrize("role", ["client", "server"])
-async def test_bounded_whatever_the_peer_does(
-    role: str, name: str, block: Callable[[AdaptedWebSocket], Awaitable[object]], with_reader: bool
-) -> None:
+@pytest.mark.parametrize(("role", "name", "block", "with_reader"), CASES)
+async def test_bounded_whatever_the_peer_does(role: Role, name: str, block: Block, with_reader: bool) -> None:
     """The block is over within its limit, its exception goes on, and the event claims nothing that is not so."""
     script, fits = SCRIPTS[name]
     scope = trio.CancelScope()
     if block is be_cancelled:
         scope.deadline = trio.current_time() + 0.2
-    stage = Stage("client" if role == "client" else "server", HOUSE)
+    stage = Stage(role, HOUSE)
     outcome = await stage.play(block, script, scope=scope, with_reader=with_reader, raises=block is fail)
     limit = HOUSE.cancel_timeout if block is be_cancelled else HOUSE.close_timeout
     assert outcome.seconds <= limit + HOUSE.tolerance

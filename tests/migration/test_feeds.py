@@ -45,6 +45,8 @@ class Feed:
         return str(folder / self.file)
 
 
+pytestmark = pytest.mark.once  # programs take their time, on every Python
+
 ONE_IMPORT: Final = "import trio_closeevents.compat.trio_websocket as trio_websocket"
 FEEDS: Final = {
     "websockets.asyncio": Feed("feed_websockets_asyncio.py", 1011, 1011),
@@ -57,15 +59,9 @@ FEEDS: Final = {
 }
 OURS: Final = "trio-closeevents"
 
-
-def marked(*names: str) -> Any:
-    """Return *names* as parameters; where somebody else takes part, one Python is enough."""
-    return pytest.param(*names, marks=() if {*names} == {OURS} else pytest.mark.once)
-
-
 # Programs of this library with all others, and the ported one with what it stands in for.
 PAIRS: Final = [
-    marked(client, server)
+    (client, server)
     for client, server in product(FEEDS, FEEDS)
     if OURS in (client, server) or {client, server} <= {"trio-websocket", "with the one import"}
 ]
@@ -113,7 +109,7 @@ async def test_client_whose_time_is_over_says_what_its_library_says(client: str,
         await serving.wait_for(rf"ended: {FEEDS[client].at_deadline}\b")
 
 
-@pytest.mark.parametrize("client", [marked(name) for name in FEEDS])
+@pytest.mark.parametrize("client", FEEDS)
 async def test_client_is_interrupted(client: str, tmp_path: Path) -> None:
     """Ctrl-C ends the process; what the server sees depends on the library."""
     async with run_server(OURS, tmp_path) as serving:
@@ -123,7 +119,7 @@ async def test_client_is_interrupted(client: str, tmp_path: Path) -> None:
         await serving.wait_for(rf"ended: {FEEDS[client].at_interrupt}\b")
 
 
-@pytest.mark.parametrize("name", [marked(name) for name in FEEDS])
+@pytest.mark.parametrize("name", FEEDS)
 async def test_client_gives_up_when_its_topic_is_refused(name: str, tmp_path: Path) -> None:
     """It does not come back, and ends with a status that says so."""
     async with run_server(name, tmp_path) as serving, follow(name, tmp_path, serving, "milk", 60) as follower:
@@ -131,7 +127,7 @@ async def test_client_gives_up_when_its_topic_is_refused(name: str, tmp_path: Pa
     assert "no such topic: milk" in follower.said
 
 
-@pytest.mark.parametrize("name", [marked(name) for name in FEEDS])
+@pytest.mark.parametrize("name", FEEDS)
 async def test_server_wants_a_topic_soon(name: str, tmp_path: Path) -> None:
     """A client that says nothing is told so after two seconds."""
     async with run_server(name, tmp_path) as serving:
