@@ -52,9 +52,7 @@ FEEDS: Final = {
     "websockets.asyncio": Feed("feed_websockets_asyncio.py", 1011, 1011),
     "websockets.trio": Feed("feed_websockets_trio.py", 1006, 1011),
     "trio-websocket": Feed("feed_trio_websocket.py", 1006, 1000),
-    "with the one import": Feed(
-        "feed_trio_websocket.py", 1001, 1001, "import trio_closeevents.compat.trio_websocket as trio_websocket"
-    ),
+    "with the one import": Feed("feed_trio_websocket.py", 1001, 1001, ONE_IMPORT),
     "trio-closeevents": Feed("feed_trio_closeevents.py", 1001, 1001),
 }
 OURS: Final = "trio-closeevents"
