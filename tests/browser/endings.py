@@ -242,7 +242,7 @@ CASES: Final[list[Case]] = [
         unanswered("keepalive_timeout", 1011, "keepalive timeout"),
         act=fall_silent,
         shown=LOST,
-        options={"ping_interval": 0.2, "ping_timeout": 0.2},
+        options={"ping_interval": 0.1, "ping_timeout": 2},  # time for Pongs before the silence
         cable=True,
     ),
     # section 5: the transport died

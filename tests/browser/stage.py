@@ -20,7 +20,7 @@ from trio_closeevents import CloseEvent, HandshakeError, Request, Response, Serv
 from .cable import Cable, open_cable
 from .devtools import PATIENCE, Page
 
-__all__ = ["FAILED", "HOST", "Handler", "Shown", "Stage", "open_stage", "wait_for_end"]
+__all__ = ["FAILED", "HOST", "Handler", "Shown", "Stage", "answer", "open_stage", "wait_for_end"]
 
 HOST: Final = "127.0.0.1"
 FAILED: Final = "WebSocket connection to .* failed"  # what the console says of a connection that did not end in order

@@ -169,9 +169,27 @@ async def test_page_that_has_closed_gets_no_more_messages(page: Page) -> None:
 
 async def test_frozen_script_is_not_a_dead_peer(page: Page) -> None:
     """The browser answers Pings by itself: the keepalive sees the network, not the script."""
-    async with open_stage(page, ping_interval=0.1, ping_timeout=0.3) as stage:
-        await stage.run("(() => { const until = Date.now() + 1500; while (Date.now() < until); })()")
-        assert stage.events == []
+    is_frozen, thaws = trio.Event(), trio.Event()
+
+    async def freeze(request: Request) -> Response | None:
+        if request.path != "/freeze":
+            return answer(request)
+        is_frozen.set()
+        await thaws.wait()
+        return Response(200)
+
+    async with open_stage(page, process_request=freeze) as stage, trio.open_nursery() as nursery:
+        nursery.start_soon(
+            stage.run,
+            "(() => { const asked = new XMLHttpRequest(); asked.open('GET', '/freeze', false); asked.send(); })()",
+        )
+        await is_frozen.wait()
+        (ws,) = stage.connections
+        await ws.send("for later")
+        for _ in range(10):
+            await ws.ping()
+        thaws.set()
+        await page.wait_for("messages.includes('for later')")
         await stage.run("socket.close(1000)")
         assert (await stage.ended()).code == 1000
 
