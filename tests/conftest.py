@@ -8,6 +8,7 @@ on TLS 1.2 and on TLS 1.3.
 from __future__ import annotations
 
 import gc
+import inspect
 import signal
 import ssl
 from collections.abc import AsyncIterator
@@ -18,6 +19,7 @@ from typing import Final
 import pytest
 import trustme
 from nasty import Stage
+from stages import run_autojump
 from tls import CertificateFiles, Contexts, Wire, client_context, server_context
 
 # A background job of a shell inherits SIGINT as ignored, and so would every process that a test starts.
@@ -36,8 +38,15 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes long, and has a timeout of its own for it: else one process is left alone with it."""
+    """Begin with what takes long, and has a timeout of its own for it: else one process is left alone with it.
+
+    Over memory streams time is the autojump clock's, over sockets it is real.
+    """
     items.sort(key=lambda item: item.get_closest_marker("timeout") is None)
+    for item in items:
+        parameters = getattr(getattr(item, "callspec", None), "params", {})
+        if parameters.get("wire") == "memory" and inspect.iscoroutinefunction(getattr(item, "obj", None)):
+            item.add_marker(pytest.mark.trio(run=run_autojump), append=False)
 
 
 def pytest_collection_finish() -> None:

@@ -15,7 +15,8 @@ from typing import Any, Final, cast
 import pytest
 import trio
 import trio.testing
-from contract.stage import Role, Script, Stage, Wire, echo_close, event, send_then
+from contract.stage import Stage, echo_close, event, send_then
+from stages import Role, Script, Wire
 from tls import HOST, Contexts
 
 import trio_closeevents

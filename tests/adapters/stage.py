@@ -8,7 +8,7 @@ from typing import Any
 
 import trio
 import trio_websocket
-from contract.stage import LEFT_BY, Role, Script, Wire
+from stages import LEFT_BY, BaseOutcome, BaseStage, Script
 
 from trio_closeevents import CloseCause, CloseEvent
 from trio_closeevents.adapters import AdaptedWebSocket, from_trio_websocket
@@ -21,37 +21,17 @@ TIME_TO_STOP = 0.2  # seconds for the package's reader, which then waits for not
 
 
 @dataclass
-class Outcome:
+class Outcome(BaseOutcome[AdaptedWebSocket]):
     """What came of a play."""
 
-    peer: ScriptedPeer
-    websocket: AdaptedWebSocket | None = None
-    raised: BaseException | None = None
-    block_left: float = 0.0  # when the block began to end
-    seconds: float = 0.0  # from then until it had ended
     reader_is_over: bool = False  # the package's, by itself, soon after the block; if it has a scope of its own
-
-    @property
-    def ws(self) -> AdaptedWebSocket:
-        assert self.websocket is not None
-        return self.websocket
-
-    @property
-    def event(self) -> CloseEvent | None:
-        return self.ws.close_event
 
 
 @dataclass(frozen=True)
-class Stage:
-    """Our side's role, and the wire."""
+class Stage(BaseStage):
+    """Our side in its role, and over the wire."""
 
-    role: Role
-    wire: Wire
     options: dict[str, Any] = field(default_factory=dict)  # of the package's connection
-
-    @property
-    def is_client(self) -> bool:
-        return self.role == "client"
 
     def secured(self, stream: trio.abc.HalfCloseableStream, *, server: bool) -> trio.abc.Stream:
         """Return *stream*, under TLS if that is the wire; as the package secures it."""
@@ -143,14 +123,6 @@ class Stage:
             await outcome.peer.aclose()
             await trio.aclose_forcefully(ours)
         return outcome
-
-    def took(self, outcome: Outcome, limit: float) -> bool:
-        """Tell whether the ending took its whole *limit*, and not more."""
-        return limit - 0.01 <= outcome.seconds <= limit + self.wire.tolerance
-
-    def was_quick(self, outcome: Outcome) -> bool:
-        """Tell whether the ending did not wait for any limit."""
-        return outcome.seconds < self.wire.cancel_timeout * 0.9
 
 
 def event(code: int, cause: str | None = None, *, reason: str = "", lost: bool = False) -> CloseEvent:

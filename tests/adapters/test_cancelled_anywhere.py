@@ -17,7 +17,7 @@ import pytest
 import trio
 import trio.testing
 import trio_websocket
-from contract.stage import Role, Wire
+from stages import Role, Wire
 
 from trio_closeevents import CloseEvent, ConnectionClosed
 from trio_closeevents.adapters import AdaptedWebSocket, from_trio_websocket

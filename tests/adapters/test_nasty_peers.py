@@ -8,7 +8,7 @@ from itertools import cycle, product
 
 import pytest
 import trio
-from contract.stage import Role, Script, Wire
+from stages import Role, Script, Wire
 
 from trio_closeevents import CloseEvent, ConnectionBroken
 from trio_closeevents.adapters import AdaptedWebSocket

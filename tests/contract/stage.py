@@ -1,12 +1,7 @@
-"""A stage for one connection: our side under test, and a raw peer at its other end.
-
-It is played over memory streams under the autojump clock, where every limit is exact, and over real TCP and TLS,
-where it is the kernel that says what arrived.
-"""
+"""A stage for one connection: our side under test, and a raw peer at its other end."""
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
@@ -14,81 +9,23 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import trio
-import trio.testing
+from stages import LEFT_BY, BaseOutcome, BaseStage, Script
 
 from trio_closeevents import CloseCause, CloseEvent, CloseFrame, WebSocket, accept, connect
 from trio_closeevents.testing import ScriptedPeer
 
-Role = Literal["client", "server"]
-Script = Callable[[ScriptedPeer], Awaitable[object]]
 Block = Callable[[WebSocket], Awaitable[object]]
-
-# What a block may be left by in these tests; trio.Cancelled is absorbed by the scope of the play.
-LEFT_BY = (Exception, KeyboardInterrupt, SystemExit, BaseExceptionGroup)
-
 
 # Set when the block of the play that a script belongs to has ended.
 block_over: ContextVar[trio.Event] = ContextVar("block_over")
 
 
-@dataclass(frozen=True)
-class Wire:
-    """What the bytes travel over, and the limits that suit its clock."""
-
-    name: str
-    tls: tuple[ssl.SSLContext, ssl.SSLContext] | None = None  # of the server, of the client
-    close_timeout: float = 10.0
-    cancel_timeout: float = 1.0
-    tolerance: float = 0.05  # the ending may take that much longer than its limit
-
-    @property
-    def memory(self) -> bool:
-        return self.name == "memory"
-
-    @property
-    def limits(self) -> dict[str, Any]:
-        return {"close_timeout": self.close_timeout, "cancel_timeout": self.cancel_timeout}
-
-    async def pair(self, *, bounded: bool = False) -> tuple[trio.abc.HalfCloseableStream, trio.abc.HalfCloseableStream]:
-        """Return two connected streams; with *bounded*, memory takes nothing that nobody reads, as sockets do."""
-        if self.memory:
-            return trio.testing.lockstep_stream_pair() if bounded else trio.testing.memory_stream_pair()
-        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
-        async with listener:
-            ours = await trio.testing.open_stream_to_socket_listener(listener)
-            return ours, await listener.accept()
-
-
-@dataclass
-class Outcome:
-    """What came of a play."""
-
-    peer: ScriptedPeer
-    websocket: WebSocket | None = None
-    raised: BaseException | None = None
-    block_left: float = 0.0  # when the block began to end
-    seconds: float = 0.0  # from then until it had ended
-
-    @property
-    def ws(self) -> WebSocket:
-        assert self.websocket is not None
-        return self.websocket
-
-    @property
-    def event(self) -> CloseEvent | None:
-        return self.ws.close_event
+Outcome = BaseOutcome[WebSocket]
 
 
 @dataclass(frozen=True)
-class Stage:
-    """Our side's role, and the wire."""
-
-    role: Role
-    wire: Wire
-
-    @property
-    def is_client(self) -> bool:
-        return self.role == "client"
+class Stage(BaseStage):
+    """Our side in its role, and over the wire."""
 
     def ours(self, stream: trio.abc.Stream, **options: Any) -> AbstractAsyncContextManager[WebSocket]:
         """Return the block of our side over *stream*, not entered yet."""
@@ -157,14 +94,6 @@ class Stage:
         finally:  # also where a test failed: a socket left open would fail another one
             await outcome.peer.aclose()
         return outcome
-
-    def took(self, outcome: Outcome, limit: float) -> bool:
-        """Tell whether the ending took its whole *limit*, and not more."""
-        return limit - 0.01 <= outcome.seconds <= limit + self.wire.tolerance
-
-    def was_quick(self, outcome: Outcome) -> bool:
-        """Tell whether the ending did not wait for any limit."""
-        return outcome.seconds < self.wire.cancel_timeout * 0.9
 
 
 def event(

@@ -10,11 +10,12 @@ from contextlib import AbstractAsyncContextManager, aclosing
 import pytest
 import trio
 import trio.testing
+from stages import Script
 
 from trio_closeevents import CloseFrame, ClosePolicy, LocallyClosed, WebSocket, connect
 from trio_closeevents.testing import ScriptedPeer
 
-from .stage import Script, Stage, answer_close, do_nothing, echo_close, end_transport, event, leave, only_read
+from .stage import Stage, answer_close, do_nothing, echo_close, end_transport, event, leave, only_read
 
 BIG = b"x" * 8_000_000
 

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 import trio
+from stages import Script
 
 from trio_closeevents import ConnectionBroken, WebSocket
 from trio_closeevents.testing import PING, PONG, TEXT, ScriptedPeer
 
-from .stage import Outcome, Script, Stage, echo_close, end_transport, event, only_read
+from .stage import Outcome, Stage, echo_close, end_transport, event, only_read
 
 # Each of these waits; the two versions of TLS are the same to a clock.
 pytestmark = pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from typing import Any, Final
 import pytest
 import trio
 import trio.testing
+from stages import Script
 
 from trio_closeevents import (
     CloseCause,
@@ -28,7 +29,7 @@ from trio_closeevents._errors import raise_unchanged
 from trio_closeevents._writer import HIGH_WATER
 from trio_closeevents.testing import BINARY, CONTINUATION, PING, PONG, TEXT, Frame, ScriptedPeer
 
-from .stage import Block, Outcome, Script, Stage, do_nothing, echo_close, end_transport, event
+from .stage import Block, Outcome, Stage, do_nothing, echo_close, end_transport, event
 
 LARGE: Final = 300_000  # bytes, with which the outbox is over its limit, and a socket's buffers soon full
 
