@@ -20,7 +20,7 @@ from trio_closeevents import CloseEvent, HandshakeError, Request, Response, Serv
 from .cable import Cable, open_cable
 from .devtools import PATIENCE, Page
 
-__all__ = ["FAILED", "HOST", "Handler", "Shown", "Stage", "answer", "open_stage", "wait_for_end"]
+__all__ = ["FAILED", "HOST", "Handler", "Shown", "Stage", "answer", "frozen", "open_stage", "wait_for_end"]
 
 HOST: Final = "127.0.0.1"
 FAILED: Final = "WebSocket connection to .* failed"  # what the console says of a connection that did not end in order
@@ -188,3 +188,24 @@ async def open_listener(stage: Stage, **options: Any) -> AsyncGenerator[int]:
         nursery.start_soon(trio.serve_listeners, partial(stage.serve_stream, **options), [listener])
         yield listener.socket.getsockname()[1]
         nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def frozen(page: Page) -> AsyncGenerator[None]:
+    """Let no script run in *page* until the block ends: one waits there for an answer, as a bad page would."""
+    is_frozen, thaws = trio.Event(), trio.Event()
+
+    async def hold(_: Request) -> Response:
+        is_frozen.set()
+        await thaws.wait()
+        return Response(200, {"Access-Control-Allow-Origin": "*"})
+
+    async with open_server(wait_for_end, HOST, 0, process_request=hold) as server, trio.open_nursery() as nursery:
+        ask = f"asked.open('GET', 'http://{HOST}:{server.port}/', false)"
+        nursery.start_soon(page.evaluate, f"(() => {{ const asked = new XMLHttpRequest(); {ask}; asked.send(); }})()")
+        try:
+            with trio.fail_after(PATIENCE):
+                await is_frozen.wait()
+            yield
+        finally:
+            thaws.set()

@@ -15,7 +15,7 @@ from trio_closeevents import CloseEvent, Request, Response, WebSocket, accept
 
 from .devtools import Browser, Page
 from .endings import CASES, Case
-from .stage import FAILED, HOST, Shown, answer, open_stage, wait_for_end
+from .stage import FAILED, HOST, Shown, answer, frozen, open_stage, wait_for_end
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -51,18 +51,14 @@ def as_sent(event: CloseEvent) -> Shown:
 
 
 async def test_server_aclose_tells_all_pages_at_once(browser: Browser) -> None:
-    """Three tabs, one of them with a script that never pauses; each is told, and each answers."""
+    """Three tabs, one of them with a script that does not go on; each is told, and each answers."""
     pages = [await browser.open_page() for _ in range(3)]
     async with open_stage(pages[0]) as stage:
         for page in pages[1:]:
             await page.go_to(f"http://{HOST}:{stage.server.port}/")
             await page.evaluate("opened()")
-        async with trio.open_nursery() as nursery:
-            busy = "const until = Date.now() + 1500; while (Date.now() < until);"
-            nursery.start_soon(pages[1].evaluate, f"(() => {{ {busy} }})()")
-            await trio.sleep(0.2)
-            with trio.fail_after(1):  # the browser answers, not the script
-                await stage.server.aclose(4001, "all of you", grace=math.inf)
+        async with frozen(pages[1]):  # the browser answers, not the script
+            await stage.server.aclose(4001, "all of you", grace=math.inf)
         for page in pages:
             stage.page = page
             assert await stage.shown() == Shown(4001, "all of you")
@@ -169,26 +165,12 @@ async def test_page_that_has_closed_gets_no_more_messages(page: Page) -> None:
 
 async def test_frozen_script_is_not_a_dead_peer(page: Page) -> None:
     """The browser answers Pings by itself: the keepalive sees the network, not the script."""
-    is_frozen, thaws = trio.Event(), trio.Event()
-
-    async def freeze(request: Request) -> Response | None:
-        if request.path != "/freeze":
-            return answer(request)
-        is_frozen.set()
-        await thaws.wait()
-        return Response(200)
-
-    async with open_stage(page, process_request=freeze) as stage, trio.open_nursery() as nursery:
-        nursery.start_soon(
-            stage.run,
-            "(() => { const asked = new XMLHttpRequest(); asked.open('GET', '/freeze', false); asked.send(); })()",
-        )
-        await is_frozen.wait()
-        (ws,) = stage.connections
-        await ws.send("for later")
-        for _ in range(10):
-            await ws.ping()
-        thaws.set()
+    async with open_stage(page) as stage:
+        async with frozen(page):
+            (ws,) = stage.connections
+            await ws.send("for later")
+            for _ in range(10):
+                await ws.ping()
         await page.wait_for("messages.includes('for later')")
         await stage.run("socket.close(1000)")
         assert (await stage.ended()).code == 1000
