@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import trio
 import trio.testing
 from trio.testing import MockClock
 
-from trio_closeevents import CloseCause
+from trio_closeevents import CloseCause, WebSocket, _reader, connect, open_server
 from trio_closeevents._hands_off import INTERVAL
 from trio_closeevents._turns import turns_of_this_run
 from trio_closeevents.testing import PING, TEXT, open_scripted_pair, open_websocket_pair
@@ -71,6 +73,37 @@ async def test_end_of_the_input_is_noted_once(autojump_clock: MockClock) -> None
         assert reader._input_end == (CloseCause.EOF, None)
         assert not reader._take_input()
         await peer.aclose()
+
+
+async def test_peer_that_answers_soon_is_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was sent has left before that; if no answer has come in a turn or two, the socket is waited for."""
+    monkeypatch.setattr(_reader, "QUICK", math.inf)
+
+    async def echo_twice(ws: WebSocket) -> None:
+        async for message in ws:
+            await ws.send(message)
+            await trio.sleep(0.01)
+            await ws.send("again")
+
+    async with open_server(echo_twice, "127.0.0.1", 0) as server, connect(f"ws://127.0.0.1:{server.port}") as ws:
+        await ws.send("first")
+        assert [await ws.receive(), await ws.receive()] == ["first", "again"]
+        ws._reader._is_quick = True
+        turns_of_this_run().begin()
+        turns_of_this_run().until = math.inf
+        await ws.send("second")
+        await ws.send("third")  # which is kept, for what may follow it
+        kept = [ws._writer.outbox.size]
+
+        async def checkpoint() -> None:
+            kept.append(ws._writer.outbox.size)
+            await trio.lowlevel.cancel_shielded_checkpoint()
+
+        with monkeypatch.context() as patch:
+            patch.setattr(trio.lowlevel, "checkpoint", checkpoint)
+            assert await ws.receive() == "second"
+        assert kept[0] > kept[1] == 0
+        assert [await ws.receive() for _ in range(3)] == ["again", "third", "again"]
 
 
 async def test_parts_of_a_connection_share_the_keys_of_their_attributes() -> None:
