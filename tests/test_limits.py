@@ -401,7 +401,7 @@ async def slow_loris(port: int, number: int, host: str) -> AsyncGenerator[list[b
 
     async def drip() -> None:
         while True:
-            await trio.sleep(0.02)  # or there are so many that the machine has nothing left for others
+            await trio.sleep(0.1)  # or there are so many that the machine has nothing left for others
             async with await dial(port, host) as stream:
                 with suppress(trio.BrokenResourceError):
                     await stream.send_all(UPGRADE[:-2])
@@ -414,7 +414,7 @@ async def slow_loris(port: int, number: int, host: str) -> AsyncGenerator[list[b
 
                         while True:
                             await stream.send_all(b"X: y\r\n")
-                            await trio.sleep(0.01)
+                            await trio.sleep(0.05)
 
     async with trio.open_nursery() as nursery:
         for _ in range(number):
