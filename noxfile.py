@@ -56,10 +56,9 @@ BETWEEN: Final = INSTALLED[-2] if len(INSTALLED) > 2 else None
 NOT_AGAIN: Final = ("-m", "not once")
 MEASURED: Final = ("-m", "(not once or measured) and not unmeasured")
 UNMEASURED: Final = ("-m", "once and not measured or unmeasured")
-ONCE: Final = ("-m", f"{UNMEASURED[1]} or contract and not once")
+ONCE: Final = ("-n", "6", "-m", f"{UNMEASURED[1]} or contract and not once")  # more of that is waiting
 PURE: Final = {"TRIO_CLOSEEVENTS_PURE": "1"}  # without the extension module
 PYTEST: Final = ("python", "-m", "pytest", "-n", "4", "--dist", "worksteal")  # real sockets: much of it is waiting
-MORE: Final = ("-n", "6")  # of what is marked `once` still more
 
 
 def cache_folder(session: nox.Session) -> Path:
@@ -234,7 +233,7 @@ def tests_on(version: str) -> Callable[[nox.Session], None]:
         install_wheel(session, "cli", "--no-compile", *group("test"), *(lowest_versions(session) if lowest else []))
         compile_all(session)
         if version != NEWEST or session.posargs:
-            usual = (*MORE, *ONCE) if version == BETWEEN else NOT_AGAIN
+            usual = ONCE if version == BETWEEN else NOT_AGAIN
             session.run(*PYTEST, *(session.posargs or usual), env=PURE if lowest else {})
             return
         if BETWEEN is None:

@@ -6,6 +6,7 @@ arrived, the page's code and reason are those of our event's `sent`; where none 
 
 from __future__ import annotations
 
+import math
 import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -15,12 +16,22 @@ from typing import Any, Final, TypeAlias
 
 import trio
 
-from trio_closeevents import CloseEvent, HandshakeError, Request, Response, Server, WebSocket, accept, open_server
+from trio_closeevents import (
+    CloseEvent,
+    HandshakeError,
+    Observer,
+    Request,
+    Response,
+    Server,
+    WebSocket,
+    accept,
+    open_server,
+)
 
 from .cable import Cable, open_cable
 from .devtools import PATIENCE, Page
 
-__all__ = ["FAILED", "HOST", "Handler", "Shown", "Stage", "answer", "frozen", "open_stage", "wait_for_end"]
+__all__ = ["FAILED", "HOST", "Handler", "Pongs", "Shown", "Stage", "answer", "frozen", "open_stage", "wait_for_end"]
 
 HOST: Final = "127.0.0.1"
 FAILED: Final = "WebSocket connection to .* failed"  # what the console says of a connection that did not end in order
@@ -67,6 +78,28 @@ class Shown:
 async def wait_for_end(ws: WebSocket) -> None:
     """Be a handler that only watches."""
     await ws.wait_closed()
+
+
+class Pongs(Observer):
+    """Counts what the keepalive is answered with."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._changed = trio.Event()
+
+    def pong(self, websocket: WebSocket, payload: bytes, *, sent: bool) -> None:
+        """Be told of one."""
+        if not sent:
+            self._count += 1
+            self._changed.set()
+
+    async def come(self, number: int) -> None:
+        """Wait for so many more."""
+        enough = self._count + number
+        with trio.fail_after(PATIENCE):
+            while self._count < enough:
+                self._changed = trio.Event()
+                await self._changed.wait()
 
 
 class Stage:
@@ -200,7 +233,8 @@ async def frozen(page: Page) -> AsyncGenerator[None]:
         await thaws.wait()
         return Response(200, {"Access-Control-Allow-Origin": "*"})
 
-    async with open_server(wait_for_end, HOST, 0, process_request=hold) as server, trio.open_nursery() as nursery:
+    options: dict[str, Any] = {"process_request": hold, "open_timeout": math.inf}
+    async with open_server(wait_for_end, HOST, 0, **options) as server, trio.open_nursery() as nursery:
         ask = f"asked.open('GET', 'http://{HOST}:{server.port}/', false)"
         nursery.start_soon(page.evaluate, f"(() => {{ const asked = new XMLHttpRequest(); {ask}; asked.send(); }})()")
         try:

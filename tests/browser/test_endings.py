@@ -15,7 +15,7 @@ from trio_closeevents import CloseEvent, Request, Response, WebSocket, accept
 
 from .devtools import Browser, Page
 from .endings import CASES, Case
-from .stage import FAILED, HOST, Shown, answer, frozen, open_stage, wait_for_end
+from .stage import FAILED, HOST, Pongs, Shown, answer, frozen, open_stage, wait_for_end
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -165,12 +165,12 @@ async def test_page_that_has_closed_gets_no_more_messages(page: Page) -> None:
 
 async def test_frozen_script_is_not_a_dead_peer(page: Page) -> None:
     """The browser answers Pings by itself: the keepalive sees the network, not the script."""
-    async with open_stage(page) as stage:
+    pongs = Pongs()
+    async with open_stage(page, observer=pongs, ping_interval=0.05) as stage:
         async with frozen(page):
             (ws,) = stage.connections
             await ws.send("for later")
-            for _ in range(10):
-                await ws.ping()
+            await pongs.come(10)
         await page.wait_for("messages.includes('for later')")
         await stage.run("socket.close(1000)")
         assert (await stage.ended()).code == 1000

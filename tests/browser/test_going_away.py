@@ -11,7 +11,7 @@ import trio
 from trio_closeevents import CloseFrame
 
 from .devtools import Page
-from .stage import FAILED, Shown, Stage, open_stage
+from .stage import FAILED, Pongs, Shown, Stage, open_stage
 
 SILENCE: Final = 1.0  # seconds in which a page that goes away would have told so many times
 
@@ -108,9 +108,9 @@ async def test_page_in_the_cache_is_closed_by_the_server(page: Page) -> None:
 
 async def test_page_in_the_cache_answers_pings(page: Page) -> None:
     """The browser does it: a keepalive does not find out that nobody is there."""
-    async with open_stage(page) as stage:
-        (ws,) = stage.connections
+    pongs = Pongs()
+    async with open_stage(page, observer=pongs, ping_interval=0.05) as stage:
         await leave(stage)
         await trio.sleep(SILENCE)
-        for _ in range(10):
-            await ws.ping()
+        await pongs.come(10)
+        assert stage.events == []
